@@ -1,0 +1,21 @@
+//! What Sentra reasons about: pure and total values. No I/O, no clock, no logging, no randomness.
+
+pub mod amount;
+pub mod decode;
+pub mod features;
+pub mod flags;
+pub mod history;
+pub mod identity;
+pub mod invalid;
+pub mod phone;
+pub mod place;
+pub mod policy;
+pub mod profile;
+pub mod reasons;
+pub mod ring;
+pub mod rules;
+pub mod signals;
+pub mod time;
+pub mod transaction;
+pub mod verdict;
+pub mod window;

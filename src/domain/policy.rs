@@ -1,0 +1,81 @@
+//! From score to level to recommendation. The policy's version is part of every verdict.
+
+use super::transaction::wire_enum;
+
+/// The version of the policy below; it changes with any of its numbers.
+pub const POLICY_VERSION: &str = "default-1";
+
+/// At and above this score a verdict bears reasons.
+pub const REASONS_FROM: u8 = MEDIUM_FROM;
+
+const MEDIUM_FROM: u8 = 40;
+const HIGH_FROM: u8 = 70;
+const CRITICAL_FROM: u8 = 90;
+
+wire_enum! {
+    /// How much a score means in work for analysts.
+    RiskLevel {
+        /// Score below 40.
+        Low = "LOW",
+        /// Score 40 to 69.
+        Medium = "MEDIUM",
+        /// Score 70 to 89.
+        High = "HIGH",
+        /// Score 90 and above.
+        Critical = "CRITICAL",
+    }
+}
+
+wire_enum! {
+    /// What the switch should do; anything unknown counts as REVIEW.
+    Recommendation {
+        /// Go.
+        Approve = "APPROVE",
+        /// Go, and queue for an analyst.
+        Review = "REVIEW",
+        /// Step up or hold.
+        Flag = "FLAG",
+        /// Decline.
+        Block = "BLOCK",
+    }
+}
+
+/// What was decided about an event: score 0..=100, level, recommendation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// 0..=100.
+    pub score: u8,
+    /// The score's level.
+    pub level: RiskLevel,
+    /// What to do.
+    pub recommendation: Recommendation,
+}
+
+/// The default policy: LOW < 40 APPROVE, MEDIUM 40–69 REVIEW, HIGH 70–89 FLAG, CRITICAL >= 90 BLOCK.
+pub fn decide(score: u8) -> Decision {
+    let (level, recommendation) = match score {
+        CRITICAL_FROM.. => (RiskLevel::Critical, Recommendation::Block),
+        HIGH_FROM.. => (RiskLevel::High, Recommendation::Flag),
+        MEDIUM_FROM.. => (RiskLevel::Medium, Recommendation::Review),
+        _ => (RiskLevel::Low, Recommendation::Approve),
+    };
+    Decision {
+        score,
+        level,
+        recommendation,
+    }
+}
+
+impl Decision {
+    /// The same with a recommendation of at least REVIEW, as a conflict gets it.
+    pub fn at_least_review(self) -> Self {
+        let recommendation = match self.recommendation {
+            Recommendation::Approve => Recommendation::Review,
+            other => other,
+        };
+        Self {
+            recommendation,
+            ..self
+        }
+    }
+}

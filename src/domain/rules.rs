@@ -1,0 +1,63 @@
+//! The configuration that state depends on (contracts C2 to C4): equal rules and equal logs give equal state.
+
+use super::{
+    amount::Currency,
+    time::{DAY_MS, HOUR_MS, MINUTE_MS},
+};
+
+/// The five window lengths in milliseconds, shortest first: 1 min, 5 min, 1 h, 24 h, 7 d.
+pub const WINDOWS_MS: [i64; 5] = [MINUTE_MS, 5 * MINUTE_MS, HOUR_MS, DAY_MS, 7 * DAY_MS];
+
+/// How many windows there are.
+pub const WINDOWS: usize = WINDOWS_MS.len();
+
+/// The longest window, 7 d, in milliseconds.
+pub const LONGEST_WINDOW_MS: i64 = WINDOWS_MS[WINDOWS - 1];
+
+/// Everything besides the log that a partition's state and features depend on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// L: how far behind the watermark an event may be and still enter its windows.
+    pub lateness_ms: i64,
+    /// How far a timestamp may lead the record's Kafka timestamp; `None` is no bound.
+    pub max_future_ms: Option<i64>,
+    /// D: how long an original is remembered for its duplicates.
+    pub duplicate_ms: i64,
+    /// H: how long a silent phone is remembered.
+    pub forget_ms: i64,
+    /// Local time's offset from UTC, for the features hour and day.
+    pub utc_offset_ms: i64,
+    /// Whose windows are kept: per phone, or per institution and phone.
+    pub scope: Scope,
+    /// The most events a phone's ring holds before hourly panes take over.
+    pub ring_cap: usize,
+    /// The country calling code of national phone forms, without plus.
+    pub calling_code: String,
+    /// The currency that sums and means are in.
+    pub home_currency: Currency,
+}
+
+/// Whose windows are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One history a phone, over all institutions.
+    Network,
+    /// One history a phone and institution.
+    Institution,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            lateness_ms: DAY_MS,
+            max_future_ms: Some(5 * MINUTE_MS),
+            duplicate_ms: DAY_MS,
+            forget_ms: 180 * DAY_MS,
+            utc_offset_ms: 3 * HOUR_MS,
+            scope: Scope::Network,
+            ring_cap: 32_768,
+            calling_code: String::from("254"),
+            home_currency: Currency::KES,
+        }
+    }
+}

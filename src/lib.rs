@@ -1,0 +1,35 @@
+//! Sentra decides in milliseconds whether a mobile-money transaction looks like fraud.
+//!
+//! ```text
+//! switch ─► transactions ─► SHARD: decode → window → features → score → decide → encode ─► verdicts
+//!            key = phone      one thread, owns its partitions        one verdict per record, same partition
+//! ```
+//!
+//! The log decides: a partition's state after offset n is a pure function of the rules and of records 0..=n, so
+//! any process can rebuild it, and the verdict topic itself says who owns a partition (its *epoch*) and how far
+//! it got. Modules depend downwards only; `domain`, `model` and `engine` know no I/O, no clock and no logging,
+//! which `tests/tidy.rs` holds them to.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`domain`] | transaction, window, profile, features, policy, verdict: pure values |
+//! | [`model`] | LightGBM text → flat trees, evaluation, explanation, the model folder |
+//! | [`engine`] | one partition's step, the reader's rule, replay: bytes in, values out |
+//! | [`kafka`] | clients, topics, the verdict tail, dead letters |
+//! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
+//! | [`train`] | simulated traffic, data set, fitting, report |
+//! | [`config`] | one table of settings, their sources and checks |
+//! | [`telemetry`] | logs, metrics, health |
+//! | [`bench`] | the line measured beside its yardsticks |
+//! | [`cli`] | the commands |
+
+pub mod bench;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod engine;
+pub mod kafka;
+pub mod model;
+pub mod shard;
+pub mod telemetry;
+pub mod train;
