@@ -57,9 +57,7 @@ impl Currency {
 
     /// The code in 15 bits, five a letter, for compact state.
     pub fn to_bits(self) -> u16 {
-        self.0.iter().fold(0, |bits, letter| {
-            bits << 5 | u16::from(letter.wrapping_sub(b'A') & 31)
-        })
+        self.0.iter().fold(0, |bits, letter| bits << 5 | u16::from(letter.wrapping_sub(b'A') & 31))
     }
 }
 

@@ -91,9 +91,7 @@ impl InvalidReason {
         match self {
             Self::NullValue => "the record has no value; send the transaction as a JSON object",
             Self::EmptyValue => "the value is empty; send the transaction as a JSON object",
-            Self::ValueTooLarge => {
-                "the value is longer than 65536 bytes; send only the documented fields"
-            }
+            Self::ValueTooLarge => "the value is longer than 65536 bytes; send only the documented fields",
             Self::InvalidUtf8 => "the value is not UTF-8; encode the JSON as UTF-8",
             Self::NotJson => "the value is not valid JSON (RFC 8259)",
             Self::NotAnObject => "the value is JSON but not an object",
@@ -109,16 +107,10 @@ impl InvalidReason {
             Self::AmountTooPrecise => "the amount has more than two decimals",
             Self::AmountTooLarge => "the amount is above 1000000000000",
             Self::BadCurrency => "the currency is not a three-letter ISO 4217 code",
-            Self::PhoneMasked => {
-                "the phone number is masked; send it whole, or 64 hex digits as an opaque subject"
-            }
-            Self::PhoneMalformed => {
-                "the phone number is not E.164 (+254712345678) nor a national form"
-            }
+            Self::PhoneMasked => "the phone number is masked; send it whole, or 64 hex digits as an opaque subject",
+            Self::PhoneMalformed => "the phone number is not E.164 (+254712345678) nor a national form",
             Self::BadTimestamp => "the time is not RFC 3339 or lies before 1970",
-            Self::BadCoordinates => {
-                "latitude (-90..90) and longitude (-180..180) must both be sent, in degrees"
-            }
+            Self::BadCoordinates => "latitude (-90..90) and longitude (-180..180) must both be sent, in degrees",
         }
     }
 }

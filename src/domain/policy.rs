@@ -59,11 +59,7 @@ pub fn decide(score: u8) -> Decision {
         MEDIUM_FROM.. => (RiskLevel::Medium, Recommendation::Review),
         _ => (RiskLevel::Low, Recommendation::Approve),
     };
-    Decision {
-        score,
-        level,
-        recommendation,
-    }
+    Decision { score, level, recommendation }
 }
 
 impl Decision {
@@ -73,9 +69,6 @@ impl Decision {
             Recommendation::Approve => Recommendation::Review,
             other => other,
         };
-        Self {
-            recommendation,
-            ..self
-        }
+        Self { recommendation, ..self }
     }
 }
