@@ -1,1 +1,152 @@
-//! history
+//! One phone's history: ring, totals, excess and profile together, and the rules by which events enter it (C2, C3).
+//!
+//! Invariant: its answers are a function of the events inserted, the watermark at the question and the rules; when
+//! pruning and caching happen never shows.
+
+use super::{
+    hot::{Excess, Totals},
+    identity::Identity,
+    place::GeoPoint,
+    profile::Profile,
+    ring::{Event, Ring},
+    row::log_amount,
+    rules::{LONGEST_WINDOW_MS, Rules},
+    window::{Windows, scan},
+};
+
+/// Rings above this many events carry running totals.
+const TOTALS_ABOVE: usize = 64;
+
+/// Rings below this many events drop them again.
+const TOTALS_BELOW: usize = 32;
+
+/// A phone's history; it begins with its first inserted event.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// What the phone is used to.
+    pub profile: Profile,
+    ring: Ring,
+    hot: Option<Box<Hot>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Hot {
+    totals: Option<Totals>,
+    excess: Excess,
+}
+
+/// The heap and inline bytes of one history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Events, and what large rings carry beside them.
+    pub ring: usize,
+    /// Profile, with the entry itself.
+    pub profile: usize,
+}
+
+/// What the windows say of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The windows, the event included.
+    pub windows: Windows,
+    /// Whether hourly panes took part.
+    pub saturated: bool,
+}
+
+impl Observed {
+    /// What a phone without a history shows: the event alone.
+    pub fn alone(event: &Event, a: i64, rules: &Rules) -> Self {
+        Self { windows: scan(&Ring::default(), event, a, rules.home_currency), saturated: false }
+    }
+}
+
+impl History {
+    /// An empty history that `event` is about to enter.
+    pub fn starting(event: &Event) -> Self {
+        Self { profile: Profile::starting(event), ring: Ring::default(), hot: None }
+    }
+
+    /// Drops what no window and no duplicate can reach any more once the watermark is `wm`.
+    pub fn prune(&mut self, wm: i64, rules: &Rules) {
+        let expired = wm - rules.lateness_ms - LONGEST_WINDOW_MS;
+        while self.ring.oldest().is_some_and(|t| t <= expired) {
+            self.pop_oldest(rules);
+        }
+        if let Some(hot) = &mut self.hot {
+            hot.excess.prune(expired, wm - rules.lateness_ms - rules.duplicate_ms);
+            if self.ring.len() < TOTALS_BELOW {
+                hot.totals = None;
+            }
+            if hot.totals.is_none() && hot.excess.is_empty() {
+                self.hot = None;
+            }
+        }
+    }
+
+    /// The original that an event of this transaction identity, judged as of `a`, repeats.
+    pub fn original(&self, transaction: Identity, a: i64, rules: &Rules) -> Option<Event> {
+        let oldest = a - rules.duplicate_ms;
+        let in_ring = match self.hot.as_ref().and_then(|hot| hot.totals.as_ref()) {
+            Some(totals) => totals.original(transaction),
+            None => {
+                let mut recent = self.ring.newest_first().take_while(|event| event.t > oldest);
+                recent.find(|event| event.ids.transaction == transaction)
+            }
+        };
+        let evicted = || self.hot.as_ref().and_then(|hot| hot.excess.original(transaction));
+        in_ring.or_else(evicted).filter(|original| original.t > oldest)
+    }
+
+    /// The windows as of `a` with `event` in them; moves totals forward, which never shows.
+    pub fn observe(&mut self, event: &Event, a: i64, rules: &Rules) -> Observed {
+        let home = rules.home_currency;
+        let totals = self.hot.as_mut().and_then(|hot| hot.totals.as_mut()).filter(|totals| totals.reaches(a));
+        let mut windows = match totals {
+            Some(totals) => {
+                totals.advance(&self.ring, a, home);
+                totals.windows(&self.ring, event, home)
+            }
+            None => scan(&self.ring, event, a, home),
+        };
+        let saturated = self.hot.as_ref().is_some_and(|hot| hot.excess.add_to(&mut windows, a));
+        Observed { windows, saturated }
+    }
+
+    /// Takes `event` in: ring, totals, cap and profile.
+    pub fn insert(&mut self, event: &Event, geo: Option<GeoPoint>, rules: &Rules) {
+        let home = rules.home_currency;
+        self.ring.insert(event);
+        match self.hot.as_mut().and_then(|hot| hot.totals.as_mut()) {
+            Some(totals) => totals.inserted(event, &self.ring, home),
+            None if self.ring.len() > TOTALS_ABOVE => {
+                self.hot.get_or_insert_default().totals = Some(Totals::build(&self.ring, home));
+            }
+            None => {}
+        }
+        if self.ring.len() > rules.ring_cap
+            && let Some(evicted) = self.pop_oldest(rules)
+        {
+            self.hot.get_or_insert_default().excess.take(&evicted, home);
+        }
+        self.profile.learn(event, event.money.summed(home).map(|minor| (minor, log_amount(minor))), geo);
+    }
+
+    /// How many events the ring holds.
+    pub fn events(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Bytes held, as the allocator rounds them (large rings' tables are estimated by their events).
+    pub fn footprint(&self) -> Footprint {
+        let hot = self.hot.as_ref().and_then(|hot| hot.totals.as_ref()).map_or(0, |_| self.ring.len() * 160);
+        Footprint { ring: self.ring.heap_bytes() + hot, profile: size_of::<Self>() + self.profile.heap_bytes() }
+    }
+
+    fn pop_oldest(&mut self, rules: &Rules) -> Option<Event> {
+        let event = self.ring.pop_oldest()?;
+        if let Some(totals) = self.hot.as_mut().and_then(|hot| hot.totals.as_mut()) {
+            totals.removed_oldest(&event, rules.home_currency);
+        }
+        Some(event)
+    }
+}

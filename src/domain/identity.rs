@@ -1,1 +1,112 @@
-//! identity
+//! Identities in state: 64-bit keyed hashes. The key is the transaction topic's id, so it is the same for every
+//! member and after every restart; placement in hash tables is another matter and seeded per process.
+
+use std::hash::Hasher;
+
+use siphasher::{sip::SipHasher13, sip128};
+
+use super::{
+    phone::Phone,
+    transaction::{Counterparty, CounterpartyId, Transaction},
+};
+
+/// The 16 bytes of the transaction topic's id, key of every identity and first part of every verdict's `log`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogId(pub [u8; 16]);
+
+impl LogId {
+    /// The first 4 bytes in lower-case hex: `source.log` of a verdict.
+    pub fn short(&self) -> String {
+        self.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A hashed identity; [`Identity::ABSENT`] stands for an absent one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity(pub u64);
+
+impl Identity {
+    /// No value was sent. For devices and places that is a value of its own; an absent counterparty is none.
+    pub const ABSENT: Self = Self(0);
+}
+
+/// Whose history it is: phone, and institution where windows are kept apart by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject([u64; 3]);
+
+/// The identities of one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identities {
+    /// Institution and transaction id together.
+    pub transaction: Identity,
+    /// The counterparty, kept apart by type.
+    pub counterparty: Identity,
+    /// The device, as sent.
+    pub device: Identity,
+    /// The folded place name.
+    pub place: Identity,
+}
+
+/// What a hash is of; equal texts of different kinds hash apart.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Domain {
+    Transaction = 1,
+    Counterparty,
+    Device,
+    Place,
+    Institution,
+}
+
+impl LogId {
+    /// The identities of `transaction`; `folded_place` is its place's folded name.
+    pub fn identities(&self, transaction: &Transaction<'_>, folded_place: Option<&str>) -> Identities {
+        let institution = transaction.institution_id.as_deref().unwrap_or_default();
+        let id = transaction.transaction_id.as_bytes();
+        Identities {
+            transaction: self.hash(Domain::Transaction, institution.len() as u8, &[institution.as_bytes(), id]),
+            counterparty: transaction.counterparty.as_ref().map_or(Identity::ABSENT, |other| self.counterparty(other)),
+            device: self.optional(Domain::Device, transaction.device_id.as_deref()),
+            place: self.optional(Domain::Place, folded_place),
+        }
+    }
+
+    /// The key of the history that `phone` has at `institution` (`None` where histories span institutions).
+    ///
+    /// A number is its own key, exactly; an opaque subject is hashed to 127 bits.
+    pub fn subject(&self, phone: Phone, institution: Option<&str>) -> Subject {
+        let institution = institution.map_or(0, |name| self.hash(Domain::Institution, 0, &[name.as_bytes()]).0);
+        match phone {
+            Phone::E164(digits) => Subject([0, digits, institution]),
+            Phone::Subject(bytes) => {
+                let mut hasher = sip128::SipHasher13::new_with_key(&self.0);
+                hasher.write(&bytes);
+                let hash = sip128::Hasher128::finish128(&hasher);
+                Subject([hash.h1 | 1 << 63, hash.h2, institution])
+            }
+        }
+    }
+
+    fn counterparty(&self, other: &Counterparty<'_>) -> Identity {
+        let kind = other.kind.map_or(u8::MAX, |kind| kind.code());
+        match &other.id {
+            CounterpartyId::Phone(Phone::E164(digits)) => {
+                self.hash(Domain::Counterparty, 0, &[b"+", &digits.to_le_bytes()])
+            }
+            CounterpartyId::Phone(Phone::Subject(bytes)) => self.hash(Domain::Counterparty, 0, &[b"#", bytes]),
+            CounterpartyId::Other(text) => self.hash(Domain::Counterparty, kind, &[b"=", text.as_bytes()]),
+        }
+    }
+
+    fn optional(&self, domain: Domain, text: Option<&str>) -> Identity {
+        text.map_or(Identity::ABSENT, |text| self.hash(domain, 0, &[text.as_bytes()]))
+    }
+
+    fn hash(&self, domain: Domain, tag: u8, parts: &[&[u8]]) -> Identity {
+        let mut hasher = SipHasher13::new_with_key(&self.0);
+        hasher.write(&[domain as u8, tag]);
+        parts.iter().for_each(|part| hasher.write(part));
+        // 0 is kept for absent values.
+        Identity(hasher.finish().max(1))
+    }
+}

@@ -1,1 +1,221 @@
-//! ring
+//! A phone's recent events, sorted by (event time, offset), 50 bytes each.
+//!
+//! Times are kept as 32-bit milliseconds above a base: the ring never spans more than the longest window and the
+//! lateness, which the settings hold below 40 days. Not the place of any rule: what enters and leaves is `history`'s.
+
+use std::collections::VecDeque;
+
+use super::{
+    amount::{AmountMinor, Currency},
+    identity::{Identities, Identity},
+    time::DAY_MS,
+};
+
+/// One inserted event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Event time t, milliseconds.
+    pub t: i64,
+    /// Input offset.
+    pub offset: i64,
+    /// Who and what, hashed.
+    pub ids: Identities,
+    /// Amount, currency and whether it is a reversal.
+    pub money: Money,
+}
+
+/// Amount (47 bits), currency (15 bits) and reversal (1 bit) in one word: what a conflict differs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Money(u64);
+
+impl Money {
+    /// Packs the three.
+    pub fn new(amount: AmountMinor, currency: Currency, reversal: bool) -> Self {
+        Self((amount.0 as u64) << 16 | u64::from(currency.to_bits()) << 1 | u64::from(reversal))
+    }
+
+    /// The amount in minor units of its own currency.
+    pub fn minor(self) -> i64 {
+        (self.0 >> 16) as i64
+    }
+
+    /// The amount that enters sums: home currency only, and no reversal.
+    pub fn summed(self, home: Currency) -> Option<i64> {
+        (self.0 & 0xFFFF == u64::from(home.to_bits()) << 1).then(|| self.minor())
+    }
+
+    /// Equal amount and currency, as a duplicate must have.
+    pub fn same_value(self, other: Self) -> bool {
+        self.0 >> 1 == other.0 >> 1
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, packed(2))]
+struct Packed {
+    transaction: u64,
+    counterparty: u64,
+    device: u64,
+    place: u64,
+    money: u64,
+    above_base: u32,
+    offset: [u16; 3],
+}
+
+const _: () = assert!(size_of::<Packed>() == 50);
+
+/// How far below the oldest event the base is set, so that stragglers seldom move it.
+const BASE_SLACK_MS: i64 = DAY_MS;
+
+/// The sorted events of one phone.
+#[derive(Clone, Debug, Default)]
+pub struct Ring {
+    base: i64,
+    events: VecDeque<Packed>,
+}
+
+impl Ring {
+    /// How many events it holds.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The event time at `index`, oldest first.
+    pub fn time(&self, index: usize) -> i64 {
+        self.base + i64::from(self.events[index].above_base)
+    }
+
+    /// The event at `index`, oldest first.
+    pub fn get(&self, index: usize) -> Event {
+        self.unpack(&self.events[index])
+    }
+
+    /// The oldest event's time.
+    pub fn oldest(&self) -> Option<i64> {
+        self.events.front().map(|packed| self.base + i64::from(packed.above_base))
+    }
+
+    /// All events, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = Event> + '_ {
+        self.events.iter().rev().map(|packed| self.unpack(packed))
+    }
+
+    /// Inserts after every event of the same or an earlier time; events come in offset order, so ties sort by it.
+    pub fn insert(&mut self, event: &Event) -> usize {
+        self.fit(event.t);
+        let position = self.position_after(event.t);
+        self.make_room();
+        self.events.insert(position, self.pack(event));
+        position
+    }
+
+    /// Where an event of time `t` would go.
+    pub fn position_after(&self, t: i64) -> usize {
+        let len = self.len();
+        if len == 0 || self.time(len - 1) <= t {
+            return len;
+        }
+        self.events.partition_point(|packed| self.base + i64::from(packed.above_base) <= t)
+    }
+
+    /// Removes and returns the oldest event.
+    pub fn pop_oldest(&mut self) -> Option<Event> {
+        let packed = self.events.pop_front()?;
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        Some(self.unpack(&packed))
+    }
+
+    /// Heap bytes held.
+    pub fn heap_bytes(&self) -> usize {
+        match self.events.capacity() {
+            0 => 0,
+            capacity => size_class(capacity * size_of::<Packed>()),
+        }
+    }
+
+    /// Grows to fill the allocator's next size class, not by doubling: most phones have a handful of events.
+    fn make_room(&mut self) {
+        if self.events.len() == self.events.capacity() {
+            let wanted = size_class((self.len() + 1) * size_of::<Packed>()) / size_of::<Packed>();
+            self.events.reserve_exact(wanted - self.len());
+        }
+    }
+
+    /// Moves the base where `t` would not fit above it.
+    fn fit(&mut self, t: i64) {
+        if self.is_empty() {
+            self.base = t - BASE_SLACK_MS;
+        } else if u32::try_from(t - self.base).is_err() {
+            let oldest = self.time(0).min(t);
+            let base = oldest - BASE_SLACK_MS;
+            let shift = self.base - base;
+            for packed in &mut self.events {
+                packed.above_base = above(i64::from(packed.above_base) + shift);
+            }
+            self.base = base;
+        }
+    }
+
+    fn pack(&self, event: &Event) -> Packed {
+        let offset = event.offset as u64;
+        Packed {
+            transaction: event.ids.transaction.0,
+            counterparty: event.ids.counterparty.0,
+            device: event.ids.device.0,
+            place: event.ids.place.0,
+            money: event.money.0,
+            above_base: above(event.t - self.base),
+            offset: [offset as u16, (offset >> 16) as u16, (offset >> 32) as u16],
+        }
+    }
+
+    fn unpack(&self, packed: &Packed) -> Event {
+        let [low, middle, high] = packed.offset;
+        Event {
+            t: self.base + i64::from(packed.above_base),
+            offset: i64::from(low) | i64::from(middle) << 16 | i64::from(high) << 32,
+            ids: Identities {
+                transaction: Identity(packed.transaction),
+                counterparty: Identity(packed.counterparty),
+                device: Identity(packed.device),
+                place: Identity(packed.place),
+            },
+            money: Money(packed.money),
+        }
+    }
+}
+
+fn above(ms: i64) -> u32 {
+    // The settings bound lateness so that a ring spans less than 2^32 ms (see the module's head).
+    u32::try_from(ms).expect("a ring spans less than 49 days: lateness is bounded by the settings")
+}
+
+/// The allocator's size class that holds `bytes`: four classes a doubling, as jemalloc has them.
+pub fn size_class(bytes: usize) -> usize {
+    if bytes <= 128 {
+        return bytes.next_multiple_of(16).max(16);
+    }
+    let step = bytes.next_power_of_two() / 8;
+    bytes.next_multiple_of(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_classes_are_those_of_the_allocator() {
+        for (bytes, class) in
+            [(1, 16), (50, 64), (129, 160), (160, 160), (161, 192), (513, 640), (1_000, 1_024), (1_025, 1_280)]
+        {
+            assert_eq!(size_class(bytes), class, "{bytes}");
+        }
+    }
+}

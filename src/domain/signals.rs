@@ -1,1 +1,76 @@
-//! signals
+//! Four signals for people, each 0 to 1, by documented formulas on features: not by the model.
+//!
+//! Each is the greatest of a few ramps. A ramp is 0 up to the 90 % quantile of the training data and 1 from its
+//! 99.9 % quantile on, linear between, so a signal means "how far into the unusual tenth".
+
+use serde::Serialize;
+
+use super::features::{self as f, FEATURES, Row};
+
+/// Where a feature's ramp begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ramp {
+    /// Up to here the signal is 0.
+    pub from: f64,
+    /// From here on it is 1.
+    pub to: f64,
+}
+
+/// One ramp a feature, in row order, from the model folder's `scaling.json`.
+pub type Ramps = [Ramp; FEATURES];
+
+/// The signals of one event, rounded to two decimals.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Signals {
+    /// Counts and sums in short windows: ramps of count_5m, count_1h, count_24h, sum_1h, sum_24h.
+    pub velocity: f64,
+    /// The amount beside the phone's own: ramps of amount_z, amount_to_max, log_amount.
+    pub amount_anomaly: f64,
+    /// 1 for a device never used before, falling to 0 over its first week; else the ramp of devices_7d.
+    pub device_new: f64,
+    /// The ramps of distance and speed; at least a half for a place never visited before.
+    pub location_change: f64,
+}
+
+/// A device counts as new, less and less, for a week.
+const DEVICE_WEEK_S: f64 = 7.0 * 86_400.0;
+
+impl Ramp {
+    /// 0 below `from`, 1 above `to`, linear between; 0 for a missing value.
+    pub fn of(self, value: f64) -> f64 {
+        if value.is_nan() || value <= self.from {
+            0.0
+        } else if value >= self.to {
+            1.0
+        } else {
+            (value - self.from) / (self.to - self.from)
+        }
+    }
+}
+
+impl Signals {
+    /// Computes the signals of a row.
+    pub fn of(row: &Row, ramps: &Ramps) -> Self {
+        let greatest =
+            |features: &[usize]| features.iter().map(|&index| ramps[index].of(row[index])).fold(0.0, f64::max);
+        let device = if row[f::DEVICE_NEW] == 1.0 {
+            1.0
+        } else if row[f::DEVICE_AGE] < DEVICE_WEEK_S {
+            // Habit outweighs youth: a phone's first device is not new to it for long.
+            (1.0 - row[f::DEVICE_AGE].max(0.0) / DEVICE_WEEK_S) * f64::from(u8::from(row[f::DEVICES_7D] > 1.0))
+        } else {
+            0.0
+        };
+        let place = if row[f::PLACE_NEW] == 1.0 { 0.5 } else { 0.0 };
+        Self {
+            velocity: rounded(greatest(&[f::COUNT_5M, f::COUNT_1H, f::COUNT_24H, f::SUM_1H, f::SUM_24H])),
+            amount_anomaly: rounded(greatest(&[f::AMOUNT_Z, f::AMOUNT_TO_MAX, f::LOG_AMOUNT])),
+            device_new: rounded(device.max(greatest(&[f::DEVICES_7D]))),
+            location_change: rounded(greatest(&[f::DISTANCE, f::SPEED]).max(place)),
+        }
+    }
+}
+
+fn rounded(signal: f64) -> f64 {
+    libm::round(signal * 100.0) / 100.0
+}

@@ -1,0 +1,243 @@
+//! Agents and merchants: running totals over a large ring, and hourly panes for what its cap pushed out.
+//!
+//! The totals are a cache: dropping and rebuilding them changes no result. Panes and the memory of evicted
+//! originals are state. Each event enters and leaves each window once, so a step in order is amortised
+//! O(number of windows).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hashbrown::HashMap;
+
+use super::{
+    amount::Currency,
+    identity::Identity,
+    ring::{Event, Ring},
+    rules::{WINDOWS, WINDOWS_MS},
+    time::HOUR_MS,
+    window::{Windows, saturate},
+};
+
+/// The first window that panes serve: 24 h. Shorter ones saturate.
+pub const FIRST_PANED: usize = 3;
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// Running totals as of one moment.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    as_of: i64,
+    /// Per window, the ring index of its oldest event.
+    from: [usize; WINDOWS],
+    sum: [i128; WINDOWS],
+    counterparties: Distinct,
+    devices: Distinct,
+    places: Distinct,
+    /// The newest event of each transaction identity.
+    originals: Map<Identity, Event>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Distinct {
+    held: Map<Identity, [u32; WINDOWS]>,
+    distinct: [u32; WINDOWS],
+}
+
+impl Totals {
+    /// Builds totals over `ring` as of its newest event.
+    pub fn build(ring: &Ring, home: Currency) -> Self {
+        let as_of = ring.len().checked_sub(1).map_or(i64::MIN, |newest| ring.time(newest));
+        let mut totals = Self {
+            as_of,
+            from: WINDOWS_MS.map(|length| ring.position_after(as_of.saturating_sub(length))),
+            sum: [0; WINDOWS],
+            counterparties: Distinct::default(),
+            devices: Distinct::default(),
+            places: Distinct::default(),
+            originals: Map::default(),
+        };
+        for index in 0..ring.len() {
+            let event = ring.get(index);
+            totals.originals.insert(event.ids.transaction, event);
+            totals.count_in(&event, totals.from.map(|from| index >= from), home);
+        }
+        totals
+    }
+
+    /// Whether the totals can serve a question as of `a`: not before the last one.
+    pub fn reaches(&self, a: i64) -> bool {
+        a >= self.as_of
+    }
+
+    /// Moves every window's start forward to `a`.
+    pub fn advance(&mut self, ring: &Ring, a: i64, home: Currency) {
+        self.as_of = a;
+        for window in 0..WINDOWS {
+            let start = a - WINDOWS_MS[window];
+            while self.from[window] < ring.len() && ring.time(self.from[window]) <= start {
+                self.leave(&ring.get(self.from[window]), window, home);
+                self.from[window] += 1;
+            }
+        }
+    }
+
+    /// The windows as of the last advance, with `current` added.
+    pub fn windows(&self, ring: &Ring, current: &Event, home: Currency) -> Windows {
+        let own = i128::from(current.money.summed(home).unwrap_or(0));
+        let counterparties = match current.ids.counterparty {
+            Identity::ABSENT => self.counterparties.distinct,
+            other => self.counterparties.with(other),
+        };
+        Windows {
+            count: self.from.map(|from| (ring.len() - from) as u32 + 1),
+            sum: self.sum.map(|sum| saturate(sum + own)),
+            counterparties,
+            devices: self.devices.with(current.ids.device),
+            places: self.places.with(current.ids.place),
+        }
+    }
+
+    /// Takes in `event`, which the ring now holds.
+    pub fn inserted(&mut self, event: &Event, ring: &Ring, home: Currency) {
+        if event.t > self.as_of {
+            self.advance(ring, event.t, home);
+        }
+        let inside = WINDOWS_MS.map(|length| event.t > self.as_of - length);
+        for (from, inside) in self.from.iter_mut().zip(inside) {
+            // What lies before a window's start shifts it.
+            *from += usize::from(!inside);
+        }
+        self.originals.insert(event.ids.transaction, *event);
+        self.count_in(event, inside, home);
+    }
+
+    /// Lets go of the ring's oldest event, which the ring no longer holds.
+    pub fn removed_oldest(&mut self, event: &Event, home: Currency) {
+        for window in 0..WINDOWS {
+            if self.from[window] > 0 {
+                self.from[window] -= 1;
+            } else {
+                self.leave(event, window, home);
+            }
+        }
+        if self.originals.get(&event.ids.transaction).is_some_and(|newest| newest.offset == event.offset) {
+            self.originals.remove(&event.ids.transaction);
+        }
+    }
+
+    /// The newest event of this transaction identity in the ring.
+    pub fn original(&self, transaction: Identity) -> Option<Event> {
+        self.originals.get(&transaction).copied()
+    }
+
+    fn count_in(&mut self, event: &Event, inside: [bool; WINDOWS], home: Currency) {
+        let summed = i128::from(event.money.summed(home).unwrap_or(0));
+        for (sum, _) in self.sum.iter_mut().zip(inside).filter(|(_, inside)| *inside) {
+            *sum += summed;
+        }
+        if event.ids.counterparty != Identity::ABSENT {
+            self.counterparties.enter(event.ids.counterparty, inside);
+        }
+        self.devices.enter(event.ids.device, inside);
+        self.places.enter(event.ids.place, inside);
+    }
+
+    fn leave(&mut self, event: &Event, window: usize, home: Currency) {
+        self.sum[window] -= i128::from(event.money.summed(home).unwrap_or(0));
+        self.counterparties.leave(event.ids.counterparty, window);
+        self.devices.leave(event.ids.device, window);
+        self.places.leave(event.ids.place, window);
+    }
+}
+
+impl Distinct {
+    fn enter(&mut self, identity: Identity, inside: [bool; WINDOWS]) {
+        let held = self.held.entry(identity).or_default();
+        for window in 0..WINDOWS {
+            if inside[window] {
+                self.distinct[window] += u32::from(held[window] == 0);
+                held[window] += 1;
+            }
+        }
+    }
+
+    fn leave(&mut self, identity: Identity, window: usize) {
+        let Some(held) = self.held.get_mut(&identity) else { return };
+        held[window] -= 1;
+        self.distinct[window] -= u32::from(held[window] == 0);
+        if *held == [0; WINDOWS] {
+            self.held.remove(&identity);
+        }
+    }
+
+    fn with(&self, identity: Identity) -> [u32; WINDOWS] {
+        let held = self.held.get(&identity).copied().unwrap_or_default();
+        std::array::from_fn(|window| self.distinct[window] + u32::from(held[window] == 0))
+    }
+}
+
+/// What a ring's cap pushed out: hourly panes for 24 h and 7 d, and originals that duplicates may still name.
+#[derive(Clone, Debug, Default)]
+pub struct Excess {
+    /// Per hour of event time: transactions and summed minor units.
+    panes: BTreeMap<i64, (u32, i128)>,
+    /// Evicted originals, oldest first: event time, identity, offset.
+    evicted: VecDeque<(i64, Identity, i64)>,
+    /// The newest evicted event of each transaction identity.
+    originals: Map<Identity, Event>,
+}
+
+impl Excess {
+    /// Takes an event that the cap pushed out of the ring.
+    pub fn take(&mut self, event: &Event, home: Currency) {
+        let pane = self.panes.entry(event.t.div_euclid(HOUR_MS)).or_default();
+        pane.0 += 1;
+        pane.1 += i128::from(event.money.summed(home).unwrap_or(0));
+        let position = self.evicted.partition_point(|(t, ..)| *t <= event.t);
+        self.evicted.insert(position, (event.t, event.ids.transaction, event.offset));
+        let newest = self.originals.entry(event.ids.transaction).or_insert(*event);
+        if newest.t <= event.t {
+            *newest = *event;
+        }
+    }
+
+    /// Forgets panes that ended at or before `expired`, and originals of that age or `forgotten`'s.
+    pub fn prune(&mut self, expired: i64, forgotten: i64) {
+        while let Some(pane) = self.panes.first_entry() {
+            if (pane.key() + 1) * HOUR_MS > expired {
+                break;
+            }
+            pane.remove();
+        }
+        while let Some(&(_, transaction, offset)) = self.evicted.front().filter(|(t, ..)| *t <= forgotten) {
+            self.evicted.pop_front();
+            if self.originals.get(&transaction).is_some_and(|newest| newest.offset == offset) {
+                self.originals.remove(&transaction);
+            }
+        }
+    }
+
+    /// Whether nothing is held any more.
+    pub fn is_empty(&self) -> bool {
+        self.panes.is_empty() && self.evicted.is_empty()
+    }
+
+    /// Adds the panes that overlap (a − W, a] to the 24 h and 7 d windows; true when there were any.
+    pub fn add_to(&self, windows: &mut Windows, a: i64) -> bool {
+        let mut any = false;
+        for window in FIRST_PANED..WINDOWS {
+            let first = (a - WINDOWS_MS[window]).div_euclid(HOUR_MS);
+            let overlapping = self.panes.range(first..=a.div_euclid(HOUR_MS));
+            let (count, sum) = overlapping
+                .fold((0_u32, 0_i128), |(count, sum), (_, pane)| (count.saturating_add(pane.0), sum + pane.1));
+            windows.count[window] = windows.count[window].saturating_add(count);
+            windows.sum[window] = saturate(i128::from(windows.sum[window]) + sum);
+            any |= count > 0;
+        }
+        any
+    }
+
+    /// The newest evicted event of this transaction identity.
+    pub fn original(&self, transaction: Identity) -> Option<Event> {
+        self.originals.get(&transaction).copied()
+    }
+}
