@@ -1,1 +1,17 @@
-//! engine
+//! One partition as a deterministic state machine over its log, and the protocol that decides which verdicts count.
+//! Pure: bytes in, values out.
+//!
+//! ```text
+//! record ─► partition (step): windows, features, duplicates ─► emit: score, policy ─► verdict bytes
+//! verdict topic ─► rule (reader's rule) ─► settle: h and past decisions ─► plan: where to replay, where to go on
+//! acknowledgement ─► chain: contiguous, or a jump
+//! ```
+//!
+//! Snapshots (a later step of the plan) will store a `partition::Partition` as of an input offset; `plan::Start`
+//! already names the offset that replay begins at.
+
+pub mod chain;
+pub mod decisions;
+pub mod partition;
+pub mod phones;
+pub mod rule;

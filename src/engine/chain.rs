@@ -1,0 +1,54 @@
+//! An owner watches its own acknowledgements (C1.5): their offsets are contiguous, the owner record's being the first.
+//! Anything else is a jump, after which the owner reads what lies between before it emits again.
+
+/// The chain of one ownership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    epoch: i64,
+    expected: i64,
+}
+
+/// What an acknowledgement says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Right behind the one before it.
+    Contiguous,
+    /// Somebody else wrote in between, or the broker named no offset: read from `from` on.
+    Jump {
+        /// The first offset that is not known to be ours.
+        from: i64,
+    },
+}
+
+impl Chain {
+    /// The chain that begins with the owner record acknowledged at `epoch`.
+    pub fn starting(epoch: i64) -> Self {
+        Self { epoch, expected: epoch + 1 }
+    }
+
+    /// The epoch.
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Takes the next acknowledgement in order; `offset` is `None` where the broker told none.
+    pub fn acknowledged(&mut self, offset: Option<i64>) -> Link {
+        let from = self.expected;
+        match offset {
+            Some(offset) if offset == self.expected => {
+                self.expected += 1;
+                Link::Contiguous
+            }
+            Some(offset) => {
+                self.expected = self.expected.max(offset + 1);
+                Link::Jump { from }
+            }
+            None => Link::Jump { from },
+        }
+    }
+
+    /// Goes on after a jump that was read up to `next` and showed no newer owner.
+    pub fn resume(&mut self, next: i64) {
+        self.expected = next;
+    }
+}

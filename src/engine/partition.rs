@@ -1,0 +1,287 @@
+//! The step: one record of one partition's log changes its state and is judged (C1 to C4).
+//!
+//! The state after offset n is a pure function of the rules and of records 0..=n. No clock, no randomness, no batch
+//! boundary, no other partition and no model enters; when the sweep runs never shows.
+
+use std::sync::Arc;
+
+use super::phones::Phones;
+use crate::domain::{
+    decode::decode,
+    features::Row,
+    flags::Flags,
+    history::{Footprint, History, Observed},
+    identity::{LogId, Subject},
+    invalid::Invalid,
+    partitioner::partition_of,
+    place,
+    profile::Profile,
+    ring::{Event, Money},
+    row,
+    rules::{LONGEST_WINDOW_MS, Rules, Scope},
+    time::{DAY_MS, EventTimeMs},
+    transaction::{Record, Transaction, TransactionType},
+};
+
+/// Profiles rebuilt from a log whose head is gone are incomplete for this long.
+const PROFILE_WARMING_MS: i64 = 30 * DAY_MS;
+
+/// Slots the sweep looks at for each record, so that all phones are met well within H.
+const SWEEP_PER_STEP: usize = 1;
+
+/// Which log a partition's state is of.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The transaction topic's id.
+    pub log: LogId,
+    /// This partition.
+    pub partition: i32,
+    /// How many the topic has, to tell misrouted records.
+    pub partitions: i32,
+}
+
+/// The state of one partition.
+#[derive(Debug)]
+pub struct Partition {
+    rules: Arc<Rules>,
+    place: Place,
+    phones: Phones,
+    watermark: Option<i64>,
+    reach: Reach,
+    next: i64,
+}
+
+/// How far back state reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// To the log's first record.
+    Whole,
+    /// The log's head was gone; state begins with the first readable record, at this event time once there is one.
+    Since(Option<i64>),
+}
+
+/// What a record turned out to be.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// A transaction, judged.
+    Judged(Box<Judged<'a>>),
+    /// No transaction; nothing changed.
+    Invalid(Box<Invalid>),
+}
+
+/// A transaction with all that its verdict needs besides a score.
+#[derive(Debug)]
+pub struct Judged<'a> {
+    /// Input offset.
+    pub offset: i64,
+    /// The transaction.
+    pub transaction: Transaction<'a>,
+    /// t: the timestamp, clamped.
+    pub event_time: EventTimeMs,
+    /// What it is.
+    pub judgement: Judgement,
+    /// What was unusual.
+    pub flags: Flags,
+    /// Its features.
+    pub row: Row,
+}
+
+/// What a transaction is to its windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// Inserted.
+    Scored,
+    /// Too old to be inserted.
+    Late,
+    /// Its id stands for another payment, at this offset.
+    Conflict {
+        /// The offset of the payment that has the id.
+        original: i64,
+    },
+    /// The same payment as at this offset.
+    Duplicate {
+        /// The original's offset.
+        original: i64,
+    },
+}
+
+/// One readable record on its way through the step.
+struct Arrival {
+    event: Event,
+    geo: Option<place::GeoPoint>,
+    subject: Subject,
+    as_of: i64,
+    watermark: i64,
+}
+
+impl Partition {
+    /// Empty state before `start`, the input log's first offset. A log that starts above 0 has lost its head.
+    pub fn new(rules: Arc<Rules>, place: Place, start: i64) -> Self {
+        let reach = if start == 0 { Reach::Whole } else { Reach::Since(None) };
+        Self { rules, place, phones: Phones::default(), watermark: None, reach, next: start }
+    }
+
+    /// Applies the record and judges it.
+    pub fn step<'a>(&mut self, record: &Record<'a>) -> Step<'a> {
+        self.next = record.offset + 1;
+        let transaction = match decode(record, &self.rules) {
+            Ok(transaction) => transaction,
+            Err(invalid) => return Step::Invalid(invalid),
+        };
+        let mut flags = Flags::default();
+        let arrival = self.arrive(&transaction, record);
+        flags.set(Flags::TIME_ADJUSTED, arrival.event.t != transaction.timestamp.0);
+        flags.set(Flags::FOREIGN_CURRENCY, transaction.currency != self.rules.home_currency);
+        flags.set(Flags::MISROUTED, self.misrouted(&transaction));
+        let profiles_complete = self.complete_since(PROFILE_WARMING_MS);
+        flags.set(Flags::WARMING, !(profiles_complete && self.complete_since(self.rules.lateness_ms + LONGEST_WINDOW_MS)));
+        let (rules, event, a) = (&*self.rules, &arrival.event, arrival.as_of);
+        let mut known = known(&mut self.phones, &arrival, rules);
+        let judgement = arrival.judge(known.as_deref(), rules);
+        let observed = match &mut known {
+            Some(history) => history.observe(event, a, rules),
+            None => Observed::alone(event, a, rules),
+        };
+        let profile = known.as_deref().map(|history| &history.profile);
+        flags.set(Flags::OUT_OF_ORDER, profile.is_some_and(|profile| event.t < profile.newest));
+        flags.set(Flags::SATURATED, observed.saturated);
+        let profile = profile.filter(|_| profiles_complete);
+        let row = row::compute(&transaction, event, arrival.geo, &observed.windows, profile, rules);
+        if judgement == Judgement::Scored {
+            arrival.enter(&mut self.phones, rules);
+        }
+        self.sweep();
+        let (offset, event_time) = (record.offset, EventTimeMs(event.t));
+        Step::Judged(Box::new(Judged { offset, event_time, judgement, flags, row, transaction }))
+    }
+
+    /// Applies the record as [`Partition::step`] does, without judging it: recovery's silent replay.
+    /// Returns the event time where the record is readable.
+    pub fn replay(&mut self, record: &Record<'_>) -> Option<EventTimeMs> {
+        self.next = record.offset + 1;
+        let transaction = decode(record, &self.rules).ok()?;
+        let arrival = self.arrive(&transaction, record);
+        let rules = &*self.rules;
+        let known = known(&mut self.phones, &arrival, rules);
+        if arrival.judge(known.as_deref(), rules) == Judgement::Scored {
+            arrival.enter(&mut self.phones, rules);
+        }
+        self.sweep();
+        Some(EventTimeMs(arrival.event.t))
+    }
+
+    /// The next offset this state expects: all records below it are applied.
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// WM: the greatest event time of a readable record so far.
+    pub fn watermark(&self) -> Option<EventTimeMs> {
+        self.watermark.map(EventTimeMs)
+    }
+
+    /// At and before this event time no duplicate can name an original any more.
+    pub fn forgotten(&self) -> i64 {
+        self.watermark.map_or(i64::MIN, |wm| wm - self.rules.lateness_ms - self.rules.duplicate_ms)
+    }
+
+    /// How many phones have a history.
+    pub fn phones(&self) -> usize {
+        self.phones.len()
+    }
+
+    /// Bytes held, ring and profile apart.
+    pub fn footprint(&self) -> Footprint {
+        self.phones.footprint()
+    }
+
+    /// Removes every phone that counts as absent now, as the sweep would in time.
+    pub fn sweep_all(&mut self) {
+        let Some(wm) = self.watermark else { return };
+        self.phones.sweep(usize::MAX, |history| keep(history, wm, &self.rules));
+    }
+
+    fn sweep(&mut self) {
+        let Some(wm) = self.watermark else { return };
+        self.phones.sweep(SWEEP_PER_STEP, |history| keep(history, wm, &self.rules));
+    }
+
+    /// Clamps the time, raises the watermark and hashes the identities.
+    fn arrive(&mut self, transaction: &Transaction<'_>, record: &Record<'_>) -> Arrival {
+        let latest = record.timestamp_ms.zip(self.rules.max_future_ms).map(|(at, future)| at.saturating_add(future));
+        let t = latest.map_or(transaction.timestamp.0, |latest| transaction.timestamp.0.min(latest.max(0)));
+        let watermark = self.watermark.map_or(t, |wm| wm.max(t));
+        self.watermark = Some(watermark);
+        if self.reach == Reach::Since(None) {
+            self.reach = Reach::Since(Some(t));
+        }
+        let folded = transaction.location.as_deref().map(place::fold);
+        let log = &self.place.log;
+        let institution = transaction.institution_id.as_deref().filter(|_| self.rules.scope == Scope::Institution);
+        let reversal = transaction.transaction_type == Some(TransactionType::Reversal);
+        Arrival {
+            event: Event {
+                t,
+                offset: record.offset,
+                ids: log.identities(transaction, folded.as_deref()),
+                money: Money::new(transaction.amount, transaction.currency, reversal),
+            },
+            geo: transaction.geo.or_else(|| folded.as_deref().and_then(place::lookup)),
+            subject: log.subject(transaction.phone, institution),
+            as_of: t.max(watermark - self.rules.lateness_ms),
+            watermark,
+        }
+    }
+
+    fn misrouted(&self, transaction: &Transaction<'_>) -> bool {
+        let mut key = KeyText::default();
+        partition_of(key.write(&transaction.phone), self.place.partitions) != self.place.partition
+    }
+
+    /// Whether state reaches back `span` milliseconds behind the watermark.
+    fn complete_since(&self, span: i64) -> bool {
+        match (self.reach, self.watermark) {
+            (Reach::Whole, _) => true,
+            (Reach::Since(Some(start)), Some(wm)) => wm > start.saturating_add(span),
+            (Reach::Since(_), _) => false,
+        }
+    }
+}
+
+impl Arrival {
+    /// Duplicates and conflicts come before lateness (C2).
+    fn judge(&self, known: Option<&History>, rules: &Rules) -> Judgement {
+        let original = known.and_then(|history| history.original(self.event.ids.transaction, self.as_of, rules));
+        if let Some(original) = original {
+            let same = original.money.same_value(self.event.money)
+                && original.ids.counterparty == self.event.ids.counterparty;
+            let original = original.offset;
+            return if same { Judgement::Duplicate { original } } else { Judgement::Conflict { original } };
+        }
+        if self.event.t <= self.watermark - rules.lateness_ms { Judgement::Late } else { Judgement::Scored }
+    }
+
+    /// Inserts the event into its phone's history, which begins with it where there is none.
+    fn enter(&self, phones: &mut Phones, rules: &Rules) {
+        match phones.get_mut(&self.subject) {
+            Some(history) => history.insert(&self.event, self.geo, rules),
+            None => phones.add(self.subject, History::starting(&self.event)).insert(&self.event, self.geo, rules),
+        }
+    }
+}
+
+/// The history of the arrival's phone, pruned; one silent for H counts as absent.
+fn known<'p>(phones: &'p mut Phones, arrival: &Arrival, rules: &Rules) -> Option<&'p mut History> {
+    let forgotten = !phones.get_mut(&arrival.subject).is_none_or(|history| keep(history, arrival.watermark, rules));
+    if forgotten {
+        phones.remove(&arrival.subject);
+        return None;
+    }
+    phones.get_mut(&arrival.subject)
+}
+
+/// Prunes a history; false when its phone has been silent for H.
+fn keep(history: &mut History, wm: i64, rules: &Rules) -> bool {
+    history.prune(wm, rules);
+    history.profile.newest > wm - rules.forget_ms
+}

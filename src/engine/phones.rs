@@ -1,0 +1,129 @@
+//! Every phone's history of one partition: a slab that never moves an entry, and a table of places in it.
+//!
+//! Slots are walked by index (the sweep here, snapshots later), a slice at a time between batches.
+
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+use crate::domain::{
+    history::{Footprint, History},
+    identity::Subject,
+};
+
+/// Entries a chunk holds; chunks are never reallocated.
+const CHUNK: usize = 1_024;
+
+/// The histories of one partition.
+#[derive(Debug, Default)]
+pub struct Phones {
+    chunks: Vec<Vec<Slot>>,
+    free: Vec<u32>,
+    table: HashTable<u32>,
+    hasher: Placement,
+    sweep: usize,
+}
+
+/// Where entries go in the table: seeded per process, so that nobody can aim collisions at it.
+type Placement = foldhash::fast::RandomState;
+
+type Slot = Option<Entry>;
+
+#[derive(Debug)]
+struct Entry {
+    subject: Subject,
+    history: History,
+}
+
+impl Phones {
+    /// How many phones there are.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The history of `subject`.
+    pub fn get_mut(&mut self, subject: &Subject) -> Option<&mut History> {
+        let hash = self.hasher.hash_one(subject);
+        let chunks = &self.chunks;
+        let found = self.table.find(hash, |&at| slot(chunks, at).is_some_and(|entry| entry.subject == *subject))?;
+        let (chunk, within) = place(*found);
+        self.chunks[chunk][within].as_mut().map(|entry| &mut entry.history)
+    }
+
+    /// Adds the history of a subject that has none, and returns it.
+    pub fn add(&mut self, subject: Subject, history: History) -> &mut History {
+        let at = self.free.pop().unwrap_or_else(|| self.push_slot());
+        let (chunk, within) = place(at);
+        let hash = self.hasher.hash_one(subject);
+        let (chunks, hasher) = (&self.chunks, &self.hasher);
+        self.table.insert_unique(hash, at, |&other| {
+            slot(chunks, other).map_or(0, |entry| hasher.hash_one(entry.subject))
+        });
+        &mut self.chunks[chunk][within].insert(Entry { subject, history }).history
+    }
+
+    /// Removes the history of `subject`.
+    pub fn remove(&mut self, subject: &Subject) {
+        let hash = self.hasher.hash_one(subject);
+        let chunks = &self.chunks;
+        let found = self.table.find_entry(hash, |&at| slot(chunks, at).is_some_and(|entry| entry.subject == *subject));
+        let Ok(found) = found else { return };
+        let (at, _) = found.remove();
+        let (chunk, within) = place(at);
+        self.chunks[chunk][within] = None;
+        self.free.push(at);
+    }
+
+    /// Looks at the next `budget` slots, prunes each phone with `keep` and removes those it returns false for.
+    pub fn sweep(&mut self, budget: usize, mut keep: impl FnMut(&mut History) -> bool) {
+        let slots = self.chunks.len() * CHUNK;
+        for _ in 0..budget.min(slots) {
+            self.sweep = (self.sweep + 1) % slots;
+            let entry = self.chunks[self.sweep / CHUNK].get_mut(self.sweep % CHUNK).and_then(Option::as_mut);
+            let gone = entry.and_then(|entry| (!keep(&mut entry.history)).then_some(entry.subject));
+            if let Some(subject) = gone {
+                self.remove(&subject);
+            }
+        }
+    }
+
+    /// Every history with its subject, in slot order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Subject, &History)> {
+        self.chunks.iter().flatten().flatten().map(|entry| (&entry.subject, &entry.history))
+    }
+
+    /// The bytes held: rings, and all the rest as profile (entries, table, free slots).
+    pub fn footprint(&self) -> Footprint {
+        let mut total = Footprint::default();
+        for (_, history) in self.iter() {
+            let one = history.footprint();
+            total.ring += one.ring;
+            total.profile += one.profile + size_of::<Slot>() - size_of::<History>();
+        }
+        let vacant = self.chunks.len() * CHUNK - self.len();
+        total.profile += vacant * size_of::<Slot>() + self.table.allocation_size() + self.free.capacity() * 4;
+        total
+    }
+
+    fn push_slot(&mut self) -> u32 {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let chunk = self.chunks.len() - 1;
+        self.chunks[chunk].push(None);
+        (chunk * CHUNK + self.chunks[chunk].len() - 1) as u32
+    }
+}
+
+fn place(at: u32) -> (usize, usize) {
+    (at as usize / CHUNK, at as usize % CHUNK)
+}
+
+fn slot(chunks: &[Vec<Slot>], at: u32) -> Option<&Entry> {
+    let (chunk, within) = place(at);
+    chunks[chunk][within].as_ref()
+}
