@@ -6,6 +6,9 @@
 //! give equal results. Not here: time against the log, duplicates, partitions; they need more than the record.
 
 mod fields;
+mod flat;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
 mod tokens;

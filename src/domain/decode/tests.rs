@@ -229,7 +229,8 @@ fn a_value_that_is_no_transaction_object_is_named_by_its_shape() {
 #[test]
 fn the_institution_header_wins_over_the_body() {
     let long = [b'a'; 65];
-    let cases: [(Option<&[u8]>, Value, Result<Option<&str>, Why>); 8] = [
+    type Case<'a> = (Option<&'a [u8]>, Value, Result<Option<&'a str>, Why>);
+    let cases: [Case<'_>; 8] = [
         (None, json!({}), Ok(None)),
         (None, json!({"institution_id": "body"}), Ok(Some("body"))),
         (Some(b"head"), json!({}), Ok(Some("head"))),

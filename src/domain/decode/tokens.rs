@@ -1,6 +1,7 @@
 //! The pass over the bytes: which known field has which JSON text.
 //!
-//! serde_json checks the grammar; nothing is interpreted or copied here. Unknown fields are skipped, but may not nest
+//! A flat object takes the fast pass (`flat`); serde_json reads what that leaves, and alone refuses. Nothing is
+//! interpreted or copied here. Unknown fields are skipped, but may not nest
 //! without bound; their keys must be readable text, or nobody could tell that they are unknown.
 
 use std::{borrow::Cow, fmt};
@@ -8,7 +9,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Fault, MAX_DEPTH};
+use super::{Fault, MAX_DEPTH, flat};
 use crate::domain::{invalid::InvalidReason, transaction::wire_enum};
 
 wire_enum! {
@@ -54,7 +55,7 @@ wire_enum! {
 const FIELDS: usize = Field::ALL.len();
 
 /// The JSON text of each known field, as sent.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tokens<'a> {
     raw: [Option<&'a str>; FIELDS],
     /// One bit a field that stands more than once.
@@ -76,6 +77,12 @@ pub(super) enum Token<'a> {
 impl<'a> Tokens<'a> {
     /// Reads `text` as one JSON object.
     pub(super) fn scan(text: &'a str) -> Result<Self, Fault> {
+        flat::scan(text).map_or_else(|| Self::parse(text), Ok)
+    }
+
+    /// The same by serde_json alone: any object, and the reason where there is none.
+    #[cold]
+    pub(super) fn parse(text: &'a str) -> Result<Self, Fault> {
         match serde_json::from_str::<Self>(text) {
             Ok(tokens) if !tokens.too_deep => Ok(tokens),
             Ok(_) => Err(InvalidReason::TooDeep.into()),
@@ -107,7 +114,8 @@ impl<'a> Tokens<'a> {
         Field::ALL.get(self.repeated.trailing_zeros() as usize).copied()
     }
 
-    fn insert(&mut self, field: Field, raw: &'a str) {
+    /// Notes a field's text.
+    pub(super) fn insert(&mut self, field: Field, raw: &'a str) {
         if self.raw[field as usize].replace(raw).is_some() {
             self.repeated |= bit(field);
         }
