@@ -1,1 +1,120 @@
-//! decode
+//! How bytes become a transaction: one pass over borrowed JSON, then one rule a field.
+//!
+//! The pass (`tokens`) finds each known field's text without interpreting it; the rules (`fields`) judge those texts
+//! by value. A record that breaks a rule is read again field by field, with the same rules, for what its `invalid`
+//! verdict can still say: so the way that accepts and the way that explains cannot disagree. Equal bytes and rules
+//! give equal results. Not here: time against the log, duplicates, partitions; they need more than the record.
+
+mod fields;
+mod flat;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use std::borrow::Cow;
+
+use super::{
+    invalid::{Invalid, InvalidReason, Readable},
+    rules::Rules,
+    transaction::{Record, Transaction},
+};
+use fields::Reader;
+pub use tokens::Field;
+use tokens::Tokens;
+
+/// The longest value that is read, in bytes; a transaction takes some hundreds.
+pub const MAX_VALUE_BYTES: usize = 64 * 1024;
+
+/// The deepest nesting that is read, the transaction's own object included: only unknown fields nest at all.
+pub const MAX_DEPTH: usize = 32;
+
+/// The longest text of a field without a limit of its own, in bytes after unescaping.
+pub const MAX_TEXT_BYTES: usize = 256;
+
+/// The longest identifier, in characters (which are ASCII).
+pub const MAX_ID_BYTES: usize = 64;
+
+/// The first rule that a record breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fault {
+    reason: InvalidReason,
+    field: Option<Field>,
+}
+
+impl From<InvalidReason> for Fault {
+    fn from(reason: InvalidReason) -> Self {
+        Self { reason, field: None }
+    }
+}
+
+/// Reads one record as a transaction.
+///
+/// # Errors
+/// The first rule broken: those of the whole value first (size, UTF-8, nesting, JSON, repeated fields), then field by
+/// field in the order of [`Field::ALL`]; with it every field that is valid in itself. A value that is no JSON object
+/// has no readable field, save the institution of its header.
+pub fn decode<'a>(record: &Record<'a>, rules: &Rules) -> Result<Transaction<'a>, Box<Invalid>> {
+    let tokens = match tokens_of(record.value) {
+        Ok(tokens) => tokens,
+        Err(fault) => return Err(explain(fault, &Tokens::default(), record, rules)),
+    };
+    read(&tokens, record, rules).map_err(|fault| explain(fault, &tokens, record, rules))
+}
+
+/// The known fields' texts of a value that is one JSON object within the limits.
+fn tokens_of(value: Option<&[u8]>) -> Result<Tokens<'_>, Fault> {
+    let value = value.ok_or(InvalidReason::NullValue)?;
+    if value.is_empty() {
+        return Err(InvalidReason::EmptyValue.into());
+    }
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(InvalidReason::ValueTooLarge.into());
+    }
+    let text = std::str::from_utf8(value).map_err(|_| InvalidReason::InvalidUtf8)?;
+    Tokens::scan(text)
+}
+
+/// Applies every rule, in the order of [`Field::ALL`].
+fn read<'a>(tokens: &Tokens<'a>, record: &Record<'a>, rules: &Rules) -> Result<Transaction<'a>, Fault> {
+    if let Some(field) = tokens.first_repeated() {
+        return Err(Fault { reason: InvalidReason::DuplicateField, field: Some(field) });
+    }
+    let reader = Reader { tokens, rules };
+    Ok(Transaction {
+        transaction_id: reader.transaction_id()?,
+        amount: reader.amount()?,
+        phone: reader.phone()?,
+        timestamp: reader.timestamp()?,
+        device_id: reader.text(Field::DeviceId)?,
+        location: reader.text(Field::Location)?,
+        currency: reader.currency()?,
+        transaction_type: reader.transaction_type()?,
+        channel: reader.channel()?,
+        counterparty: reader.counterparty()?,
+        geo: reader.geo()?,
+        original_transaction_id: reader.text(Field::OriginalTransactionId)?,
+        sim_swapped_at: reader.time(Field::SimSwappedAt)?,
+        account_opened_at: reader.time(Field::AccountOpenedAt)?,
+        institution_id: reader.institution(record.institution)?,
+    })
+}
+
+/// The cold path: what is wrong, and each field that is valid all the same.
+#[cold]
+fn explain<'a>(fault: Fault, tokens: &Tokens<'a>, record: &Record<'a>, rules: &Rules) -> Box<Invalid> {
+    let reader = Reader { tokens, rules };
+    let amount = reader.amount().ok();
+    // An absent currency is the home currency only beside an amount that it could be of.
+    let currency = reader.currency().ok().filter(|_| amount.is_some() || tokens.has(Field::Currency));
+    let read = Readable {
+        transaction_id: reader.transaction_id().ok().map(Cow::into_owned),
+        phone: reader.phone().ok(),
+        amount,
+        currency,
+        event_time: reader.timestamp().ok(),
+        institution_id: reader.institution(record.institution).ok().flatten().map(Cow::into_owned),
+    };
+    Box::new(Invalid { reason: fault.reason, field: fault.field.map(Field::as_str), read })
+}

@@ -8,6 +8,7 @@ pub mod history;
 pub mod hot;
 pub mod identity;
 pub mod invalid;
+pub mod partitioner;
 pub mod phone;
 pub mod place;
 pub mod policy;

@@ -24,6 +24,127 @@ pub enum PhoneError {
     Malformed,
 }
 
+/// The digits that follow the calling code in a national form (`07…`, `01…`) or in `254…`.
+const NATIONAL_DIGITS: usize = 9;
+
+/// The hex digits of an opaque subject.
+const SUBJECT_DIGITS: usize = 64;
+
+impl Phone {
+    /// Normalises a phone: `+` and 8..=15 digits, `254…` and `07…`/`01…` of the home country, or 64 hex digits.
+    ///
+    /// Separators are no part of any form. The national forms are complete only with nine digits after the
+    /// calling code: a shorter number would be somebody else's.
+    ///
+    /// # Errors
+    /// [`PhoneError::Masked`] where digits are masked, else [`PhoneError::Malformed`].
+    pub fn parse(text: &str, calling_code: &str) -> Result<Self, PhoneError> {
+        let bytes = text.as_bytes();
+        if let Some(international) = bytes.strip_prefix(b"+") {
+            return e164(&[international]).ok_or_else(|| why_not(text));
+        }
+        if bytes.len() == SUBJECT_DIGITS {
+            return subject(bytes).ok_or_else(|| why_not(text));
+        }
+        let national = match bytes {
+            [b'0', national @ ..] if matches!(national.first(), Some(b'1' | b'7')) => Some(national),
+            _ => bytes.strip_prefix(calling_code.as_bytes()),
+        };
+        national
+            .filter(|national| national.len() == NATIONAL_DIGITS)
+            .and_then(|national| e164(&[calling_code.as_bytes(), national]))
+            .ok_or_else(|| why_not(text))
+    }
+
+    /// The phone as a Kafka key, without allocation.
+    pub fn key(&self) -> PhoneKey {
+        let mut key = PhoneKey { bytes: [0; SUBJECT_DIGITS], start: 0 };
+        match self {
+            Self::Subject(subject) => {
+                for (pair, byte) in key.bytes.chunks_exact_mut(2).zip(subject) {
+                    pair[0] = HEX[usize::from(byte >> 4)];
+                    pair[1] = HEX[usize::from(byte & 15)];
+                }
+            }
+            Self::E164(digits) => {
+                let (mut rest, mut at) = (*digits, SUBJECT_DIGITS);
+                while rest > 0 {
+                    at -= 1;
+                    key.bytes[at] = b'0' + (rest % 10) as u8;
+                    rest /= 10;
+                }
+                at -= 1;
+                key.bytes[at] = b'+';
+                key.start = at;
+            }
+        }
+        key
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// A phone's Kafka key on the stack: `+254712345678`, or 64 lower-case hex digits.
+#[derive(Clone, Copy)]
+pub struct PhoneKey {
+    /// The text, at the end of the buffer.
+    bytes: [u8; SUBJECT_DIGITS],
+    start: usize,
+}
+
+impl PhoneKey {
+    /// The key's bytes, all ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+/// 8..=15 digits in all, the first not 0.
+fn e164(parts: &[&[u8]]) -> Option<Phone> {
+    let (mut number, mut digits) = (0_u64, 0_usize);
+    for &byte in parts.iter().copied().flatten() {
+        if !byte.is_ascii_digit() || (digits == 0 && byte == b'0') || digits == 15 {
+            return None;
+        }
+        number = number * 10 + u64::from(byte - b'0');
+        digits += 1;
+    }
+    (digits >= 8).then_some(Phone::E164(number))
+}
+
+fn subject(hex: &[u8]) -> Option<Phone> {
+    let mut bytes = [0_u8; SUBJECT_DIGITS / 2];
+    for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+        *byte = hex_value(pair[0])? << 4 | hex_value(pair[1])?;
+    }
+    Some(Phone::Subject(bytes))
+}
+
+fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Masked is what would be a number but for its mask: `2547****678`, `07xxxxxx12`, `•••• 678`.
+#[cold]
+fn why_not(text: &str) -> PhoneError {
+    let mut masked = false;
+    for letter in text.chars() {
+        match letter {
+            '*' | '•' | '●' | 'x' | 'X' => masked = true,
+            '0'..='9' | '+' | ' ' | '-' | '(' | ')' => {}
+            _ => return PhoneError::Malformed,
+        }
+    }
+    // Letters alone are a word; a mask of other signs may hide every digit.
+    let visible = text.contains(|letter: char| letter.is_ascii_digit() || matches!(letter, '*' | '•' | '●'));
+    if masked && visible { PhoneError::Masked } else { PhoneError::Malformed }
+}
+
 impl fmt::Display for Phone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -45,5 +166,89 @@ impl fmt::Debug for Phone {
 impl Serialize for Phone {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SUBJECT: &str = "00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn every_known_form_becomes_the_same_phone() {
+        for text in ["+254712345678", "254712345678", "0712345678"] {
+            assert_eq!(Phone::parse(text, "254"), Ok(Phone::E164(254_712_345_678)), "{text}");
+        }
+        let cases = [
+            ("0112345678", "254", "+254112345678"),
+            ("0712345678", "256", "+256712345678"),
+            ("+15551234567", "254", "+15551234567"),
+            ("+12345678", "254", "+12345678"),
+            ("+123456789012345", "254", "+123456789012345"),
+            (SUBJECT, "254", &SUBJECT.to_ascii_lowercase()),
+        ];
+        for (text, code, expected) in cases {
+            assert_eq!(Phone::parse(text, code).map(|phone| phone.to_string()).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_phone_is_masked_or_malformed() {
+        use PhoneError::{Malformed, Masked};
+        let cases = [
+            ("2547****678", Masked),
+            ("+2547*****678", Masked),
+            ("07xxxxxx78", Masked),
+            ("+254 7XX XXX 678", Masked),
+            ("2547••••678", Masked),
+            ("************", Masked),
+            ("", Malformed),
+            ("+", Malformed),
+            ("+1234567", Malformed),
+            ("+1234567890123456", Malformed),
+            ("+0712345678", Malformed),
+            ("0712 345 678", Malformed),
+            ("07123456", Malformed),
+            ("071234567890", Malformed),
+            ("0212345678", Malformed),
+            ("25471234567", Malformed),
+            ("2547123456789", Malformed),
+            ("712345678", Malformed),
+            ("00254712345678", Malformed),
+            ("+25471234567a", Malformed),
+            ("xxxx", Malformed),
+            ("Max", Malformed),
+            ("٠٧١٢٣٤٥٦٧٨", Malformed),
+            (&SUBJECT[1..], Malformed),
+            (&SUBJECT.replace('0', "g"), Malformed),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Phone::parse(text, "254"), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_phone_never_shows_in_debug() {
+        let phone = Phone::parse("+254712345678", "254").expect("a phone");
+        assert!(!format!("{phone:?}").contains("712"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_key_is_the_text_and_reads_back(digits in 10_000_000_u64..1_000_000_000_000_000, bytes: [u8; 32]) {
+            for phone in [Phone::E164(digits), Phone::Subject(bytes)] {
+                let text = phone.to_string();
+                let key = phone.key();
+                prop_assert_eq!(key.as_bytes(), text.as_bytes());
+                prop_assert_eq!(Phone::parse(&text, "254"), Ok(phone));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".*", code in "[0-9]{0,4}") {
+            let _ = Phone::parse(&text, &code);
+        }
     }
 }

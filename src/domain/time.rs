@@ -22,7 +22,7 @@ impl EventTimeMs {
     pub fn parse(text: &str) -> Option<Self> {
         use time::{OffsetDateTime, format_description::well_known::Rfc3339};
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        let ms = i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?;
+        let ms = at.unix_timestamp() * 1_000 + i64::from(at.millisecond());
         (ms >= 0).then_some(Self(ms))
     }
 
@@ -70,4 +70,46 @@ fn format_utc(nanos: i128, decimals: usize) -> String {
         fraction,
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_rfc_3339_and_not_before_1970() {
+        let cases = [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("1970-01-01T03:00:00+03:00", Some(0)),
+            ("2026-03-01T08:15:00.9999999Z", Some(1_772_352_900_999)),
+            ("2026-03-01t08:15:00z", Some(1_772_352_900_000)),
+            ("9999-12-31T23:59:59.999Z", Some(253_402_300_799_999)),
+            ("2024-02-29T00:00:00Z", Some(1_709_164_800_000)),
+            ("1969-12-31T23:59:59.999Z", None),
+            ("1970-01-01T00:00:00+03:00", None),
+            ("2023-02-29T00:00:00Z", None),
+            ("2026-13-01T00:00:00Z", None),
+            ("2026-03-01T24:00:00Z", None),
+            ("2026-03-01T08:15:00", None),
+            ("2026-03-01T08:15Z", None),
+            ("2026-03-01", None),
+            ("1772352900", None),
+            ("+12026-03-01T08:15:00Z", None),
+            (" 2026-03-01T08:15:00Z", None),
+            ("2026-03-01T08:15:00Z ", None),
+            ("2026-03-01T08:15:00+25:00", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(EventTimeMs::parse(text), expected.map(EventTimeMs), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_prints_in_utc_and_reads_back() {
+        for (ms, text) in [(0, "1970-01-01T00:00:00.000Z"), (253_402_300_799_999, "9999-12-31T23:59:59.999Z")] {
+            assert_eq!(EventTimeMs(ms).to_rfc3339(), text);
+            assert_eq!(EventTimeMs::parse(text), Some(EventTimeMs(ms)));
+        }
+    }
 }

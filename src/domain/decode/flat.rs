@@ -1,0 +1,246 @@
+//! The fast pass: a flat JSON object, cut into its fields' texts without a copy or an allocation.
+//!
+//! It accepts only what serde_json's pass (`tokens`) accepts, with the same texts; whatever is unusual (nested values,
+//! escaped keys) or wrong it leaves to that pass, which alone refuses. So it can be slow to accept, never wrong. Not a
+//! JSON parser: it does not say what is wrong, and its input is UTF-8 already.
+
+use super::tokens::{Field, Tokens};
+
+/// The fields of `text`, or `None` where serde_json's pass must look.
+pub(super) fn scan(text: &str) -> Option<Tokens<'_>> {
+    let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0 };
+    let mut tokens = Tokens::default();
+    cursor.blanks();
+    cursor.expect(b'{')?;
+    cursor.blanks();
+    if cursor.peek() != b'}' {
+        loop {
+            let key = cursor.key()?;
+            cursor.blanks();
+            cursor.expect(b':')?;
+            cursor.blanks();
+            let raw = cursor.value()?;
+            if let Some(field) = Field::from_wire(key) {
+                tokens.insert(field, raw);
+            }
+            cursor.blanks();
+            if cursor.peek() != b',' {
+                break;
+            }
+            cursor.at += 1;
+            cursor.blanks();
+        }
+    }
+    cursor.expect(b'}')?;
+    cursor.blanks();
+    (cursor.at == text.len()).then_some(tokens)
+}
+
+struct Cursor<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// The next byte; 0, which no rule below expects, at the end.
+    fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek() == byte).then(|| self.at += 1)
+    }
+
+    fn blanks(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
+            self.at += 1;
+        }
+    }
+
+    /// The text from `start` on; every caller stops beside ASCII.
+    fn since(&self, start: usize) -> Option<&'a str> {
+        self.text.get(start..self.at)
+    }
+
+    fn key(&mut self) -> Option<&'a str> {
+        self.expect(b'"')?;
+        let start = self.at;
+        self.at += plain_prefix(&self.bytes[start..]);
+        let key = self.since(start)?;
+        self.expect(b'"')?;
+        Some(key)
+    }
+
+    fn value(&mut self) -> Option<&'a str> {
+        let start = self.at;
+        match self.peek() {
+            b'"' => self.string()?,
+            b'-' | b'0'..=b'9' => self.number()?,
+            b't' => self.literal(b"true")?,
+            b'f' => self.literal(b"false")?,
+            b'n' => self.literal(b"null")?,
+            _ => return None,
+        }
+        self.since(start)
+    }
+
+    fn string(&mut self) -> Option<()> {
+        self.at += 1;
+        loop {
+            self.at += plain_prefix(&self.bytes[self.at..]);
+            match self.peek() {
+                b'"' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                b'\\' => self.escape()?,
+                _ => return None,
+            }
+        }
+    }
+
+    /// The grammar of an escape; what it stands for is judged when the field is read.
+    fn escape(&mut self) -> Option<()> {
+        self.at += 1;
+        let letter = self.peek();
+        self.at += 1;
+        match letter {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
+            b'u' => {
+                let digits = self.bytes.get(self.at..self.at + 4)?;
+                self.at += 4;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(())
+            }
+            _ => None,
+        }
+    }
+
+    fn number(&mut self) -> Option<()> {
+        if self.peek() == b'-' {
+            self.at += 1;
+        }
+        if self.peek() == b'0' {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == b'.' {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), b'e' | b'E') {
+            self.at += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        (self.at > start).then_some(())
+    }
+
+    fn literal(&mut self, word: &[u8]) -> Option<()> {
+        self.bytes[self.at..].starts_with(word).then(|| self.at += word.len())
+    }
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// How many bytes come before the first quote, backslash or control character; eight at a time.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let special = zero_bytes(word ^ (ONES * b'"' as u64))
+            | zero_bytes(word ^ (ONES * b'\\' as u64))
+            | (word.wrapping_sub(ONES * 0x20) & !word & HIGHS);
+        if special != 0 {
+            return index * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..0x20);
+    words.len() * 8 + tail.iter().position(|byte| !plain(byte)).unwrap_or(tail.len())
+}
+
+/// The high bit of each zero byte, exact up to and including the lowest one (Mycroft's test).
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_prefix_ends_at_each_special_byte_wherever_it_stands() {
+        for length in 0..40 {
+            for special in (0..0x20).chain([b'"', b'\\']) {
+                for at in 0..length {
+                    let mut bytes = vec![b'!'; length];
+                    bytes[at] = special;
+                    bytes[length - 1] = if at == length - 1 { special } else { 0 };
+                    assert_eq!(plain_prefix(&bytes), at, "{bytes:?}");
+                }
+            }
+            for plain in [0x20, b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
+                assert_eq!(plain_prefix(&vec![plain; length]), length, "{plain}");
+            }
+        }
+    }
+
+    #[test]
+    fn flat_objects_are_cut_and_all_else_is_left() {
+        let taken = [
+            "{}",
+            " {\t} \n",
+            r#"{"amount":1}"#,
+            r#"{ "amount" : -0.5e+10 , "x" : "\u00e9\n\"" , "y":true,"z":false,"n":null,"0":0 }"#,
+        ];
+        for text in taken {
+            assert!(scan(text).is_some(), "{text}");
+        }
+        let left = [
+            "",
+            "{",
+            "}",
+            "[]",
+            "{,}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":1}x",
+            "{\"a\":{}}",
+            "{\"a\":[]}",
+            "{\"a\":01}",
+            "{\"a\":-}",
+            "{\"a\":1.}",
+            "{\"a\":.5}",
+            "{\"a\":1e}",
+            "{\"a\":1e+}",
+            "{\"a\":tru}",
+            "{\"a\":nul}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\u12g4\"}",
+            "{\"a\":\"\\u12",
+            "{\"a\":\"\n\"}",
+            "{\"a\":\"",
+            "{\"\\u0061\":1}",
+            "{a:1}",
+            "{\"a\":NaN}",
+            "{\"a\":\"\\",
+        ];
+        for text in left {
+            assert!(scan(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Properties of decoding over arbitrary bytes and over transactions spelled in odd ways.
+
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::*;
+
+fn record(value: &[u8]) -> Record<'_> {
+    Record { offset: 0, timestamp_ms: None, key: None, value: Some(value), institution: None }
+}
+
+/// JSON texts that some field accepts or refuses for a reason of its own.
+const VALUES: &[&str] = &[
+    "null",
+    "true",
+    "[]",
+    "{\"a\":[1]}",
+    "0",
+    "-0",
+    "1500",
+    "1.5e3",
+    "1e400",
+    "\"1500.00\"",
+    "\"TXN-1\"",
+    "\"\"",
+    "\"0712345678\"",
+    "\"+254712345678\"",
+    "\"2547****678\"",
+    "\"KES\"",
+    "\"2026-03-01T08:15:00Z\"",
+    "\"P2P\"",
+    "\"\\ud83d\\ude00\"",
+    "\"\\ud800\"",
+    "\"\\n\"",
+    "\"Murang\\u2019a\"",
+    "\"café\"",
+    "-1.2864",
+    "36.8172",
+    "91",
+];
+
+fn any_value() -> impl Strategy<Value = String> {
+    prop_oneof![select(VALUES).prop_map(str::to_owned), "\"[ -~é\\\\]{0,20}\"", "-?[0-9.e+]{0,6}"]
+}
+
+/// A member list like a transaction's: known names, repeated, unknown or escaped ones.
+fn any_object() -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        8 => select(Field::ALL).prop_map(|field| field.as_str().to_owned()),
+        1 => "[a-z~\\\\u0]{0,6}",
+    ];
+    let blank = select(&["", "", "", " ", "\n\t"][..]);
+    vec((name, any_value(), blank), 0..8).prop_map(|members| {
+        let members: Vec<_> =
+            members.iter().map(|(name, value, b)| format!("{b}\"{name}\"{b}:{b}{value}{b}")).collect();
+        format!("{{{}}}", members.join(","))
+    })
+}
+
+/// Small damage at any place.
+fn damaged(text: String, damage: &[(usize, u8)]) -> Vec<u8> {
+    let mut bytes = text.into_bytes();
+    for (at, byte) in damage {
+        let at = at % (bytes.len() + 1);
+        match byte % 3 {
+            0 => bytes.insert(at, *byte),
+            1 if at < bytes.len() => bytes[at] = *byte,
+            _ => bytes.truncate(at.max(bytes.len() / 2)),
+        }
+    }
+    bytes
+}
+
+/// Every character as an escape, surrogate pairs included.
+fn escaped(text: &str) -> String {
+    text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200), header in proptest::option::of(vec(any::<u8>(), 0..70))) {
+        let record = Record { institution: header.as_deref(), ..record(&bytes) };
+        prop_assert!(decode(&record, &Rules::default()).is_err());
+    }
+
+    #[test]
+    fn what_the_fast_pass_accepts_serde_json_reads_alike(text in any_object(), damage in vec((any::<usize>(), any::<u8>()), 0..3)) {
+        let bytes = damaged(text, &damage);
+        if let Ok(text) = std::str::from_utf8(&bytes) && let Some(tokens) = flat::scan(text) {
+            prop_assert_eq!(Tokens::parse(text), Ok(tokens), "{}", text);
+        }
+        let _ = decode(&record(&bytes), &Rules::default());
+    }
+
+    #[test]
+    fn a_flat_object_of_plain_names_takes_the_fast_pass(members in vec(("[a-z]{1,9}", "\"[ -!#-\\[\\]-~é]{0,20}\"|-?[1-9][0-9]{0,5}|null"), 0..8)) {
+        let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\" : {value}")).collect();
+        let text = format!("{{{}}}", members.join(" ,"));
+        prop_assert!(flat::scan(&text).is_some(), "{}", text);
+    }
+
+    #[test]
+    fn neither_order_nor_spelling_of_the_fields_matters(
+        id in "[A-Za-z0-9._:-]{1,64}",
+        minor in 1_i64..=100_000_000_000_000,
+        number in 100_000_000_u64..1_000_000_000,
+        device in "\\PC{0,20}",
+        rotation in 0_usize..5,
+    ) {
+        let fields = [
+            ("transaction_id", id),
+            ("amount", format!("{}.{:02}", minor / 100, minor % 100)),
+            ("phone_number", format!("254{number}")),
+            ("timestamp", String::from("2026-03-01T08:15:00Z")),
+            ("device_id", device),
+        ];
+        let quote = |text: &str| serde_json::to_string(text).expect("a string is JSON");
+        let mut plain: Vec<_> = fields.iter().map(|(name, value)| format!("{}:{}", quote(name), quote(value))).collect();
+        let mut odd: Vec<_> =
+            fields.iter().map(|(name, value)| format!("\"{}\" :\t\"{}\"", escaped(name), escaped(value))).collect();
+        plain.rotate_left(rotation);
+        odd.reverse();
+        let (plain, odd) = (format!("{{{}}}", plain.join(",")), format!("\n{{ {} }}", odd.join(" ,")));
+        let rules = Rules::default();
+        let (plain, odd) = (record(plain.as_bytes()), record(odd.as_bytes()));
+        let read = decode(&plain, &rules);
+        prop_assert!(read.is_ok(), "{:?}", read);
+        prop_assert_eq!(read, decode(&odd, &rules));
+    }
+}

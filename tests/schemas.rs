@@ -1,0 +1,156 @@
+//! The published schemas against their examples and against the code: each holds the others.
+//!
+//! `schemas/examples/<schema>/valid` must validate, `invalid` must not; transaction examples are decoded as well, and
+//! the name of an invalid one, `<reason>__<what>`, says the reason that decode must give.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jsonschema::Validator;
+use sentra::domain::{
+    decode::{Field, decode},
+    flags::Flags,
+    invalid::InvalidReason,
+    rules::Rules,
+    transaction::Record,
+};
+use serde_json::Value;
+
+const SCHEMAS: [&str; 3] = ["transaction", "verdict", "dead-letter"];
+
+/// What a JSON Schema cannot see, or sees only without rounding: these values validate, yet are refused.
+const BEYOND_SCHEMA: [&str; 6] = [
+    "amount_too_precise__number",
+    "amount_too_precise__text",
+    "bad_timestamp__before_1970",
+    "duplicate_field__amount",
+    "too_deep__unknown_field",
+    "value_too_large__padded",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
+}
+
+fn schema(name: &str) -> Value {
+    let text = fs::read(root().join(format!("{name}.schema.json"))).expect("the schema is committed");
+    serde_json::from_slice(&text).expect("a schema is JSON")
+}
+
+fn validator(name: &str) -> Validator {
+    jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(&schema(name))
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The examples of a folder by name, `.json` and `.bin` alike.
+fn examples(schema: &str, folder: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = root().join("examples").join(schema).join(folder);
+    let mut examples: Vec<_> = fs::read_dir(&folder)
+        .expect("the examples are committed")
+        .map(|file| {
+            let path = file.expect("readable").path();
+            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a plain name").to_owned();
+            (name, fs::read(&path).expect("readable"))
+        })
+        .collect();
+    assert!(!examples.is_empty(), "{}", folder.display());
+    examples.sort();
+    examples
+}
+
+fn record(value: &[u8]) -> Record<'_> {
+    Record { offset: 0, timestamp_ms: None, key: None, value: Some(value), institution: None }
+}
+
+#[test]
+fn the_schemas_are_valid_2020_12_and_say_what_each_property_is() {
+    for name in SCHEMAS {
+        let schema = schema(name);
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");
+        assert!(jsonschema::draft202012::meta::is_valid(&schema), "{name}");
+        for (property, rule) in schema["properties"].as_object().into_iter().flatten() {
+            assert!(rule["description"].is_string() || name == "verdict" && property == "source", "{name}.{property}");
+        }
+    }
+    let verdict = schema("verdict");
+    for (property, rule) in verdict["$defs"]["decision"]["properties"].as_object().expect("properties") {
+        assert!(rule["description"].is_string() || rule["$ref"] == "#/$defs/source", "verdict.{property}");
+    }
+}
+
+#[test]
+fn every_valid_example_validates() {
+    for name in SCHEMAS {
+        let validator = validator(name);
+        for (example, bytes) in examples(name, "valid") {
+            let value = serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{name}/{example}: {error}"));
+            let errors: Vec<_> =
+                validator.iter_errors(&value).map(|error| format!("{} {error}", error.instance_path)).collect();
+            assert!(errors.is_empty(), "{name}/{example}: {errors:?}");
+        }
+    }
+}
+
+#[test]
+fn every_invalid_example_is_refused_by_its_schema_unless_that_is_beyond_it() {
+    for name in SCHEMAS {
+        let validator = validator(name);
+        for (example, bytes) in examples(name, "invalid") {
+            let Ok(value) = serde_json::from_slice::<Value>(&bytes) else {
+                assert_eq!(name, "transaction", "{example} is no JSON");
+                continue;
+            };
+            let beyond = name == "transaction" && BEYOND_SCHEMA.contains(&example.as_str());
+            assert_eq!(validator.is_valid(&value), beyond, "{name}/{example}");
+        }
+    }
+}
+
+#[test]
+fn every_valid_transaction_example_decodes() {
+    for (example, bytes) in examples("transaction", "valid") {
+        let read = decode(&record(&bytes), &Rules::default());
+        assert!(read.is_ok(), "{example}: {read:?}");
+    }
+}
+
+#[test]
+fn every_invalid_transaction_example_is_refused_for_the_reason_in_its_name() {
+    let mut met = BTreeSet::from([InvalidReason::NullValue.as_str().to_owned()]);
+    for (example, bytes) in examples("transaction", "invalid") {
+        let (reason, _) = example.split_once("__").expect("<reason>__<what>");
+        let invalid = decode(&record(&bytes), &Rules::default()).expect_err(&example);
+        assert_eq!(invalid.reason.as_str(), reason, "{example}");
+        met.insert(reason.to_owned());
+    }
+    let all: BTreeSet<_> = InvalidReason::ALL.iter().map(|reason| reason.as_str().to_owned()).collect();
+    assert_eq!(met, all, "every reason has an example");
+}
+
+#[test]
+fn the_closed_sets_of_the_schemas_are_those_of_the_code() {
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().expect("a set").iter().map(|text| text.as_str().expect("text").to_owned()).collect()
+    };
+    let (transaction, verdict, letter) = (schema("transaction"), schema("verdict"), schema("dead-letter"));
+
+    let reasons: Vec<_> = InvalidReason::ALL.iter().map(|reason| reason.as_str().to_ascii_uppercase()).collect();
+    let of_verdict = &verdict["$defs"]["invalid"]["properties"]["reasons"]["items"]["properties"]["code"]["enum"];
+    assert_eq!(texts(of_verdict), reasons);
+    assert_eq!(texts(&letter["properties"]["__connect.errors.exception.class.name"]["enum"]), reasons);
+
+    let flags: Vec<_> = Flags::ALL.iter().map(|(_, name)| (*name).to_owned()).collect();
+    assert_eq!(texts(&verdict["$defs"]["decision"]["properties"]["flags"]["items"]["enum"]), flags);
+
+    let mut fields: BTreeSet<_> = Field::ALL.iter().map(|field| field.as_str()).collect();
+    // The one field that is promised but not judged.
+    fields.insert("schema_version");
+    let described: BTreeSet<_> =
+        transaction["properties"].as_object().expect("properties").keys().map(String::as_str).collect();
+    assert_eq!(described, fields);
+}
