@@ -7,7 +7,14 @@
 //! ```
 
 pub mod calibrate;
+mod error;
 pub mod evaluate;
 pub mod explain;
 pub mod folder;
 pub mod forest;
+pub mod metrics;
+mod plan;
+pub mod scaling;
+pub mod score_map;
+pub mod scorer;
+mod text;
