@@ -1,1 +1,183 @@
-//! config
+//! Configuration: one table of settings, read from defaults, a TOML file, variables and the command line.
+//!
+//! ```text
+//! defaults < sentra.toml < DATABASE_URL, API_HOST, … < SENTRA__SECTION__KEY < --set section.key=value
+//! ```
+//!
+//! Invariant: a [`Config`] exists only if every setting was valid, known and in keeping with the others; all
+//! problems are reported at once, each naming its setting, its source and the way out. Secrets are never printed.
+//! It is not a place for behaviour: nothing here connects, listens or reads a clock.
+
+mod build;
+mod error;
+mod file;
+mod inputs;
+mod properties;
+pub mod render;
+mod secret;
+mod settings;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+mod value;
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+
+pub use error::{ConfigErrors, EXIT_CONFIG, Problem};
+pub use inputs::Inputs;
+pub use secret::Secret;
+pub use settings::{Settings, Source};
+
+use crate::domain::rules::Rules;
+
+/// Everything Sentra is told, valid and typed.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How strictly the surroundings are judged.
+    pub environment: Environment,
+    /// The broker and how to speak to it.
+    pub kafka: KafkaConfig,
+    /// The names and shape of the topics.
+    pub topics: TopicsConfig,
+    /// What state and features depend on (time and windows).
+    pub rules: Rules,
+    /// Which model is served.
+    pub model: ModelConfig,
+    /// The scoring shards.
+    pub score: ScoreConfig,
+    /// Logs, metrics and health.
+    pub telemetry: TelemetryConfig,
+    /// The HTTP interface; read by the serve role.
+    pub serve: ServeConfig,
+    /// The database; read by the sink role.
+    pub sink: SinkConfig,
+}
+
+/// How strictly the surroundings are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// Unsafe topic settings are warned of.
+    Development,
+    /// Unsafe topic settings are refused.
+    Production,
+}
+
+/// The broker and how to speak to it. `Debug` masks secret properties.
+#[derive(Clone)]
+pub struct KafkaConfig {
+    /// Comma-separated `host:port` list.
+    pub bootstrap_servers: String,
+    /// The consumer group.
+    pub group: String,
+    /// Raw librdkafka properties, secrets among them (`sasl.password`); none that Sentra owns.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// The names and shape of the topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicsConfig {
+    /// Transactions in.
+    pub transactions: String,
+    /// Verdicts out.
+    pub verdicts: String,
+    /// Dead letters.
+    pub dlq: String,
+    /// Partitions of each, for `topics apply`.
+    pub partitions: i32,
+    /// Replicas of each, for `topics apply`.
+    pub replication: i32,
+}
+
+/// Which model is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelConfig {
+    /// A model's version folder, or a folder of models with an `active` one.
+    pub path: PathBuf,
+    /// What evaluates the trees.
+    pub backend: Backend,
+}
+
+/// What evaluates the trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Sentra's own flat arrays.
+    Compiled,
+    /// LightGBM's library.
+    Lightgbm,
+}
+
+/// The scoring shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScoreConfig {
+    /// Scoring threads; 0 is one a core.
+    pub shards: usize,
+    /// Greatest number of records a turn takes.
+    pub batch: usize,
+    /// How long the producer waits to fill a batch, in milliseconds.
+    pub linger_ms: u32,
+    /// Undelivered verdicts of one partition at which only that partition is paused.
+    pub undelivered: usize,
+    /// Whether verdicts carry their features (`verdict.features`).
+    pub features: bool,
+}
+
+/// Logs, metrics and health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TelemetryConfig {
+    /// Where `/livez`, `/readyz` and `/metrics` answer; `None` is nowhere.
+    pub listen: Option<SocketAddr>,
+    /// The log filter, already known to be well formed.
+    pub log: String,
+    /// The shape of log lines.
+    pub format: LogFormat,
+}
+
+/// The shape of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Pretty on a terminal, else JSON.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// The HTTP interface; read by the serve role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// Address to listen on.
+    pub host: String,
+    /// Port to listen on.
+    pub port: u16,
+}
+
+/// The database; read by the sink role.
+#[derive(Clone, Debug)]
+pub struct SinkConfig {
+    /// Connection string; `None` where no database is configured.
+    pub database_url: Option<Secret>,
+}
+
+impl Config {
+    /// Reads every source and checks all of it.
+    ///
+    /// # Errors
+    /// All problems found, in one value; its `Display` is one line each.
+    pub fn load(inputs: &Inputs) -> Result<Self, ConfigErrors> {
+        Settings::load(inputs).and_then(|settings| settings.config())
+    }
+}
+
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: BTreeMap<&str, &str> =
+            self.properties.iter().map(|(name, value)| (name.as_str(), properties::masked(name, value))).collect();
+        f.debug_struct("KafkaConfig")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("group", &self.group)
+            .field("properties", &shown)
+            .finish()
+    }
+}
