@@ -29,19 +29,28 @@ kafka_jars() {
 
 # Fetches the jars once. Two checkouts may do so at once: the lock makes the second wait, the rename makes it all or nothing.
 kafka_fetch() {
-    local jars="$1" partial
+    local jars="$1"
     [ ! -d "$jars" ] || return 0
     mkdir -p "$SENTRA_CACHE"
     (
         flock 8
-        [ ! -d "$jars" ] || exit 0
-        say "services: fetching Kafka's jars into $jars (54 MB, once)"
-        partial="$(mktemp -d "$jars.partial.XXXXXX")"
-        trap 'rm -rf "$partial"' EXIT
-        mvn -q -B -Dstyle.color=never -f "$KAFKA_POM" dependency:copy-dependencies -DoutputDirectory="$partial" >&2
-        chmod 755 "$partial"
-        mv -T "$partial" "$jars"
-    ) 8>"$SENTRA_CACHE/kafka.lock" || die "Maven could not fetch Kafka's jars: see its lines above, and check the network or ~/.m2/settings.xml"
+        [ -d "$jars" ] || kafka_download "$jars"
+    ) 8>"$SENTRA_CACHE/kafka.lock" ||
+        die "Maven could not fetch Kafka's jars (lines above): is the network up? Does ~/.m2/settings.xml name your mirror?"
+}
+
+kafka_download() {
+    local jars="$1" partial
+    say "services: fetching Kafka's jars into $jars (54 MB, once)"
+    partial="$(mktemp -d "$jars.partial.XXXXXX")" || return 1
+    if mvn -q -B -f "$KAFKA_POM" dependency:copy-dependencies -DoutputDirectory="$partial/lib" >"$partial/maven.log" 2>&1 &&
+        mv -T "$partial/lib" "$jars"; then
+        rm -rf "$partial"
+    else
+        tail -n 20 "$partial/maven.log" >&2
+        rm -rf "$partial"
+        return 1
+    fi
 }
 
 kafka_java() { java -cp "$(kafka_jars)/*" "$@"; }
@@ -121,9 +130,12 @@ kafka_password() { cat "$KAFKA_HOME_DIR/password.$1"; }
 
 kafka_scram() { printf 'SCRAM-SHA-512=[name=%s,password=%s]' "$1" "$(kafka_password "$1")"; }
 
+# A random UUID as Kafka writes it: 16 bytes in URL-safe base64 without padding, not beginning with a dash.
+kafka_cluster_id() { printf 's%s\n' "$(openssl rand -base64 16 | tr '+/' '-_' | cut -c 2-22)"; }
+
 kafka_format() {
     kafka_java -Xshare:auto -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format --standalone \
-        -t "$(kafka_java -XX:TieredStopAtLevel=1 kafka.tools.StorageTool random-uuid 2>/dev/null)" \
+        -t "$(kafka_cluster_id)" \
         -c "$KAFKA_HOME_DIR/server.properties" \
         --add-scram "$(kafka_scram "$KAFKA_SASL_USER")" --add-scram "$(kafka_scram "$KAFKA_SASL_STRANGER")"
 }
