@@ -4,7 +4,8 @@
 # Reads KAFKA_HOME_DIR (the folder); expects common.sh, process.sh, ports.sh and tls.sh.
 
 KAFKA_POM="$SENTRA_ROOT/deploy/kafka/pom.xml"
-KAFKA_READY_SECONDS=60
+# Alone on 2 cores it takes 3 to 7 s; beside a busy compiler, half a minute was seen.
+KAFKA_READY_SECONDS=120
 KAFKA_STOP_SECONDS=15
 
 # Test topics and groups with these beginnings are what the user `sentra` may touch.
