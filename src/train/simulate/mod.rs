@@ -31,6 +31,9 @@ use crate::domain::{phone::Phone, time::DAY_MS};
 /// 2026-01-12T00:00:00 in Nairobi, a Monday: the default start of simulated time.
 pub const DEFAULT_START_MS: i64 = 1_768_165_200_000;
 
+/// As many as make about 400,000 events in 30 days.
+pub const DEFAULT_CUSTOMERS: u64 = 2_400;
+
 /// What to simulate. The defaults are about 400,000 events in 30 days.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -93,7 +96,7 @@ pub struct Restamp {
 
 impl Default for Options {
     fn default() -> Self {
-        Self::sized(1, 3_200)
+        Self::sized(1, DEFAULT_CUSTOMERS)
     }
 }
 

@@ -8,7 +8,7 @@ use super::dice::Dice;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(pub u8);
 
-/// `name,latitude,longitude` a line.
+/// A place a line: its name first, latitude and longitude last.
 const TABLE: &str = include_str!("places.csv");
 
 /// Places where more people live than in an ordinary county seat (weight 1).
@@ -73,7 +73,7 @@ impl Places {
 
 fn parse(line: &'static str) -> Option<Entry> {
     let mut fields = line.split(',').map(str::trim);
-    let (name, latitude, longitude) = (fields.next()?, fields.next()?, fields.next()?);
+    let (name, longitude, latitude) = (fields.next()?, fields.next_back()?, fields.next_back()?);
     Some(Entry { name, latitude: latitude.parse().ok()?, longitude: longitude.parse().ok()? })
 }
 
