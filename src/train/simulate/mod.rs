@@ -26,7 +26,7 @@ use std::fmt;
 
 use self::{arrival::Arrival, event::Event, institution::Institution, world::World};
 pub use self::{arrival::Repeat, clock::Shape, clock::intensity, event::Label, institution::INSTITUTIONS};
-use crate::domain::{phone::Phone, time::DAY_MS};
+use crate::domain::{phone::Phone, time::{DAY_MS, MINUTE_MS}};
 
 /// 2026-01-12T00:00:00 in Nairobi, a Monday: the default start of simulated time.
 pub const DEFAULT_START_MS: i64 = 1_768_165_200_000;
@@ -71,7 +71,7 @@ pub enum Limit {
 }
 
 /// What happens to records on their way; all shares are 0 by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Disorder {
     /// Share of records that arrive late.
     pub late_share: f64,
@@ -92,6 +92,12 @@ pub struct Restamp {
     pub start_ms: i64,
     /// Records a second, above 0.
     pub per_second: f64,
+}
+
+impl Default for Disorder {
+    fn default() -> Self {
+        Self { late_share: 0.0, late_spread_ms: 10 * MINUTE_MS, duplicates: 0.0, conflicts: 0.0 }
+    }
 }
 
 impl Default for Options {
