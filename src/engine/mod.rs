@@ -12,6 +12,9 @@
 
 pub mod chain;
 pub mod decisions;
+pub mod emit;
 pub mod partition;
 pub mod phones;
+pub mod plan;
 pub mod rule;
+pub mod settle;

@@ -234,8 +234,7 @@ impl Partition {
     }
 
     fn misrouted(&self, transaction: &Transaction<'_>) -> bool {
-        let mut key = KeyText::default();
-        partition_of(key.write(&transaction.phone), self.place.partitions) != self.place.partition
+        partition_of(transaction.phone.key().as_bytes(), self.place.partitions) != self.place.partition
     }
 
     /// Whether state reaches back `span` milliseconds behind the watermark.

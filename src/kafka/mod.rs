@@ -1,3 +1,4 @@
-//! kafka
+//! Kafka clients, topics, the verdict tail, dead letters. All of rdkafka lives here, but for the shard's own loop.
 
+pub mod load;
 pub mod topic_id;

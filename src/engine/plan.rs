@@ -1,0 +1,99 @@
+//! Where recovery replays from and where emission goes on, or why the partition is refused (C1.6, C1.8). Loss and
+//! identity are named here, never guessed.
+
+use thiserror::Error;
+
+use super::settle::Settled;
+
+/// What the two logs look like at recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logs {
+    /// The input partition's first offset.
+    pub input_start: i64,
+    /// The input partition's end: one past its last offset.
+    pub input_end: i64,
+    /// The verdict partition's first offset.
+    pub verdict_start: i64,
+}
+
+/// Where to begin and where to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Silent replay begins here. Without snapshots it is the log's start.
+    pub replay_from: i64,
+    /// h: nothing at or below it is emitted again.
+    pub last: i64,
+    /// `previous_offset` of the first verdict to come.
+    pub previous: i64,
+}
+
+/// Why a partition is refused: named, with the way out.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The verdict partition's head is gone and nothing in it tells h.
+    #[error(
+        "verdict partition starts at {verdict_start} and holds no accepted verdict, so the last judged offset is \
+         unknown; restore the verdict topic, or begin with new topics"
+    )]
+    Unknown {
+        /// Where the verdict partition starts.
+        verdict_start: i64,
+    },
+    /// Input was deleted before it was judged.
+    #[error(
+        "input starts at {input_start}, but verdicts end at {last}: the records between were deleted unjudged; raise \
+         the input topic's retention, or begin with new topics"
+    )]
+    Lost {
+        /// Where the input starts.
+        input_start: i64,
+        /// The last judged offset.
+        last: i64,
+    },
+    /// The input log ends before what was judged.
+    #[error(
+        "input ends at {input_end}, but verdicts reach {last}: this is not the log they were made from; check \
+         topics.transactions and topics.verdicts"
+    )]
+    Truncated {
+        /// Where the input ends.
+        input_end: i64,
+        /// The last judged offset.
+        last: i64,
+    },
+    /// The verdicts are of another transaction topic.
+    #[error(
+        "verdicts are of log {found}, but the transaction topic is log {expected}: it was created anew; begin with a \
+         new verdict topic (topics.verdicts)"
+    )]
+    Foreign {
+        /// The log the verdicts name.
+        found: String,
+        /// This transaction topic's short id.
+        expected: String,
+    },
+}
+
+/// Plans the recovery of one partition.
+///
+/// # Errors
+/// A [`Refusal`] where going on would lose or repeat verdicts, or mix two logs.
+pub fn plan(logs: Logs, settled: &Settled, log: &str) -> Result<Start, Refusal> {
+    if let Some(found) = &settled.foreign {
+        return Err(Refusal::Foreign { found: found.clone(), expected: log.to_owned() });
+    }
+    let Logs { input_start, input_end, verdict_start } = logs;
+    let Some(last) = settled.last else {
+        return match verdict_start {
+            0 => Ok(Start { replay_from: input_start, last: input_start - 1, previous: -1 }),
+            _ => Err(Refusal::Unknown { verdict_start }),
+        };
+    };
+    if input_start > last + 1 {
+        return Err(Refusal::Lost { input_start, last });
+    }
+    if input_end < last + 1 {
+        return Err(Refusal::Truncated { input_end, last });
+    }
+    Ok(Start { replay_from: input_start, last, previous: last })
+}

@@ -1,0 +1,94 @@
+//! Settling a partition (C1.3): the new owner reads the verdict partition up to its own owner record. That fixes h,
+//! the last input offset with an accepted verdict, and the decisions that duplicates may repeat.
+
+use super::{
+    decisions::{Decisions, Maker},
+    rule::{Fate, Reader, Record},
+};
+use crate::domain::{
+    policy::{Decision, Recommendation, RiskLevel},
+    verdict::Head,
+};
+
+/// What has been read so far.
+#[derive(Debug)]
+pub struct Settling {
+    reader: Reader,
+    log: String,
+    decisions: Decisions,
+    foreign: Option<String>,
+    ignored: u64,
+    gaps: u64,
+}
+
+/// What the verdict partition says of the past.
+#[derive(Debug)]
+pub struct Settled {
+    /// h: the input offset of the last accepted verdict; `None` where the partition holds none.
+    pub last: Option<i64>,
+    /// The decisions of accepted verdicts.
+    pub decisions: Decisions,
+    /// Another log's short id, where an accepted verdict bears one.
+    pub foreign: Option<String>,
+    /// Zombies' verdicts ignored.
+    pub ignored: u64,
+    /// Accepted verdicts whose chain was broken.
+    pub gaps: u64,
+}
+
+impl Settling {
+    /// Begins at the verdict partition's first offset; `log` is this transaction topic's short id.
+    pub fn new(start: i64, log: String) -> Self {
+        let reader = Reader::new(start, None, start);
+        // From its very first record on, the chain begins behind -1.
+        let reader = if start == 0 { reader.after(Some(-1)) } else { reader };
+        Self { reader, log, decisions: Decisions::default(), foreign: None, ignored: 0, gaps: 0 }
+    }
+
+    /// Takes the record at `offset`. A fate of [`Fate::GoBack`] cannot come up: reading begins at the log's start.
+    pub fn take(&mut self, offset: i64, value: &[u8]) -> Fate {
+        let head = Head::parse(value);
+        let record = Record::of(head.as_ref());
+        let fate = self.reader.take(offset, record);
+        match (fate, record, head) {
+            (Fate::Ignored, ..) => self.ignored += 1,
+            (Fate::Accepted { gap }, Record::Verdict { source, .. }, Some(head)) => {
+                self.gaps += u64::from(gap);
+                if head.source.log != self.log {
+                    self.foreign = Some(head.source.log.to_string());
+                }
+                if let Some((decision, maker)) = made(&head) {
+                    self.decisions.remember(source, decision, &maker);
+                }
+            }
+            _ => {}
+        }
+        fate
+    }
+
+    /// The next offset to read.
+    pub fn next(&self) -> i64 {
+        self.reader.next()
+    }
+
+    /// Ends the reading.
+    pub fn finish(self) -> Settled {
+        let Self { reader, decisions, foreign, ignored, gaps, .. } = self;
+        // -1 stands for "before the very first", not for an offset.
+        Settled { last: reader.last().filter(|last| *last >= 0), decisions, foreign, ignored, gaps }
+    }
+}
+
+/// The decision a verdict's head tells, where it tells one whole.
+fn made(head: &Head<'_>) -> Option<(Decision, Maker)> {
+    let level = head.risk_level.as_deref().and_then(RiskLevel::from_wire)?;
+    let recommendation = head.recommendation.as_deref().and_then(Recommendation::from_wire)?;
+    let score = head.risk_score.filter(|score| *score <= 100)?;
+    let model = head.model.as_ref()?;
+    let maker = Maker {
+        model: model.name.to_string(),
+        model_version: model.version.to_string(),
+        policy_version: head.policy_version.as_deref().unwrap_or_default().to_owned(),
+    };
+    Some((Decision { score, level, recommendation }, maker))
+}

@@ -1,0 +1,200 @@
+//! A producer that fills a topic: transactions from files or from the simulator, as fast as the broker takes them.
+//!
+//! The invariant: a record is counted as delivered only when the broker acknowledged it, and the first refusal ends
+//! the run. Idempotent, so order holds within a partition. Not the shard's producer: nothing is scored here, and no
+//! epoch is kept.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::DeliveryResult,
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+};
+
+/// Records the producer may hold before it makes the caller wait.
+const QUEUE_RECORDS: u32 = 200_000;
+/// How long one wait for room or for acknowledgements lasts before errors are looked at.
+const POLL: Duration = Duration::from_millis(20);
+/// How long the last acknowledgements may take.
+const FLUSH: Duration = Duration::from_secs(60);
+
+/// Why filling a topic stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The client could not be made: a property is wrong.
+    #[error("kafka: the producer could not be made: {0}; see kafka.properties")]
+    Client(#[source] KafkaError),
+    /// The broker could not be reached or has no such topic.
+    #[error("kafka: topic {topic}: {reason}; check kafka.bootstrap_servers, then `sentra topics apply`")]
+    Topic {
+        /// The topic asked for.
+        topic: String,
+        /// What the client said.
+        reason: String,
+    },
+    /// The broker refuses the record's time.
+    #[error(
+        "kafka: topic {topic} refuses the event time as the record's timestamp (message.timestamp.before.max.ms or \
+         after.max.ms); simulate with --now, or use a topic with message.timestamp.type=LogAppendTime"
+    )]
+    Timestamp {
+        /// The topic.
+        topic: String,
+    },
+    /// A record was refused.
+    #[error("kafka: topic {topic}: a record was refused: {code}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// librdkafka's reason.
+        code: RDKafkaErrorCode,
+    },
+    /// Acknowledgements stopped coming.
+    #[error("kafka: topic {topic}: {missing} records without an acknowledgement after 60 s; is the broker up?")]
+    Unacknowledged {
+        /// The topic.
+        topic: String,
+        /// Records sent but not acknowledged.
+        missing: u64,
+    },
+}
+
+/// Fills one topic.
+pub struct Load {
+    producer: BaseProducer<Deliveries>,
+    topic: String,
+    sent: u64,
+    seen: Arc<Seen>,
+}
+
+/// What the acknowledgements said.
+#[derive(Default)]
+struct Seen {
+    delivered: AtomicU64,
+    refused: Mutex<Option<RDKafkaErrorCode>>,
+}
+
+struct Deliveries(Arc<Seen>);
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(_) => {
+                self.0.delivered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                let mut refused = self.0.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                refused.get_or_insert(code);
+            }
+        }
+    }
+}
+
+impl Load {
+    /// Connects and makes sure that the topic is there. `client` has the servers and whatever the user set.
+    ///
+    /// # Errors
+    /// The client's properties are wrong, the broker does not answer, or the topic is missing.
+    pub fn connect(mut client: ClientConfig, topic: &str) -> Result<Self, LoadError> {
+        client
+            .set("partitioner", "murmur2_random")
+            .set("enable.idempotence", "true")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.messages", QUEUE_RECORDS.to_string());
+        let seen = Arc::new(Seen::default());
+        let producer: BaseProducer<Deliveries> =
+            client.create_with_context(Deliveries(Arc::clone(&seen))).map_err(LoadError::Client)?;
+        let missing = |reason: String| LoadError::Topic { topic: topic.to_owned(), reason };
+        let metadata = producer
+            .client()
+            .fetch_metadata(Some(topic), Duration::from_secs(10))
+            .map_err(|error| missing(error.to_string()))?;
+        let partitions = metadata.topics().first().map_or(0, |found| found.partitions().len());
+        if partitions == 0 {
+            return Err(missing("it does not exist".to_owned()));
+        }
+        Ok(Self { producer, topic: topic.to_owned(), sent: 0, seen })
+    }
+
+    /// Queues one record, waiting while the queue is full; `timestamp_ms` is its CreateTime.
+    ///
+    /// # Errors
+    /// The broker refused an earlier record, or the client this one.
+    pub fn send(&mut self, key: &[u8], value: &[u8], timestamp_ms: i64) -> Result<(), LoadError> {
+        let mut record = BaseRecord::to(&self.topic).key(key).payload(value).timestamp(timestamp_ms);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    self.producer.poll(POLL);
+                    self.check()?;
+                }
+                Err((error, _)) => {
+                    return Err(self.refused(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)));
+                }
+            }
+        }
+        self.sent += 1;
+        if self.sent.is_multiple_of(1_024) {
+            self.producer.poll(Duration::ZERO);
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// Serves acknowledgements for up to `time`; what a caller does instead of sleeping.
+    ///
+    /// # Errors
+    /// The broker refused a record.
+    pub fn wait(&mut self, time: Duration) -> Result<(), LoadError> {
+        self.producer.poll(time);
+        self.check()
+    }
+
+    /// Waits for every acknowledgement; the number of records delivered.
+    ///
+    /// # Errors
+    /// A record was refused, or acknowledgements stopped coming.
+    pub fn finish(self) -> Result<u64, LoadError> {
+        let flushed = self.producer.flush(FLUSH);
+        self.check()?;
+        let delivered = self.delivered();
+        if flushed.is_err() || delivered < self.sent {
+            return Err(LoadError::Unacknowledged { topic: self.topic, missing: self.sent - delivered });
+        }
+        Ok(delivered)
+    }
+
+    /// Records acknowledged so far.
+    pub fn delivered(&self) -> u64 {
+        self.seen.delivered.load(Ordering::Relaxed)
+    }
+
+    fn check(&self) -> Result<(), LoadError> {
+        let refused = *self.seen.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        refused.map_or(Ok(()), |code| Err(self.refused(code)))
+    }
+
+    fn refused(&self, code: RDKafkaErrorCode) -> LoadError {
+        let topic = self.topic.clone();
+        match code {
+            RDKafkaErrorCode::InvalidTimestamp => LoadError::Timestamp { topic },
+            code => LoadError::Refused { topic, code },
+        }
+    }
+}
