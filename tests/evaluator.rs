@@ -64,7 +64,7 @@ fn training_data(rng: &mut ChaCha8Rng) -> (Vec<Row>, Vec<f32>) {
 /// Random settings of the trainer.
 fn parameters(rng: &mut ChaCha8Rng) -> Value {
     let mut parameters = json!({
-        "objective": ["binary", "regression", "regression_l1", "poisson"].choose(rng).unwrap(),
+        "objective": (*["binary", "regression", "regression_l1", "poisson"].choose(rng).unwrap()),
         "boosting": ["gbdt", "dart", "goss"].choose(rng).unwrap(),
         "num_iterations": rng.random_range(1..60),
         "num_leaves": [2, 3, 8, 31, 32, 33, 64, 65, 90].choose(rng).unwrap(),

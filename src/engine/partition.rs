@@ -15,7 +15,6 @@ use crate::domain::{
     invalid::Invalid,
     partitioner::partition_of,
     place,
-    profile::Profile,
     ring::{Event, Money},
     row,
     rules::{LONGEST_WINDOW_MS, Rules, Scope},
@@ -134,7 +133,10 @@ impl Partition {
         flags.set(Flags::FOREIGN_CURRENCY, transaction.currency != self.rules.home_currency);
         flags.set(Flags::MISROUTED, self.misrouted(&transaction));
         let profiles_complete = self.complete_since(PROFILE_WARMING_MS);
-        flags.set(Flags::WARMING, !(profiles_complete && self.complete_since(self.rules.lateness_ms + LONGEST_WINDOW_MS)));
+        flags.set(
+            Flags::WARMING,
+            !(profiles_complete && self.complete_since(self.rules.lateness_ms + LONGEST_WINDOW_MS)),
+        );
         let (rules, event, a) = (&*self.rules, &arrival.event, arrival.as_of);
         let mut known = known(&mut self.phones, &arrival, rules);
         let judgement = arrival.judge(known.as_deref(), rules);
@@ -252,8 +254,8 @@ impl Arrival {
     fn judge(&self, known: Option<&History>, rules: &Rules) -> Judgement {
         let original = known.and_then(|history| history.original(self.event.ids.transaction, self.as_of, rules));
         if let Some(original) = original {
-            let same = original.money.same_value(self.event.money)
-                && original.ids.counterparty == self.event.ids.counterparty;
+            let same =
+                original.money.same_value(self.event.money) && original.ids.counterparty == self.event.ids.counterparty;
             let original = original.offset;
             return if same { Judgement::Duplicate { original } } else { Judgement::Conflict { original } };
         }

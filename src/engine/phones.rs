@@ -60,9 +60,8 @@ impl Phones {
         let (chunk, within) = place(at);
         let hash = self.hasher.hash_one(subject);
         let (chunks, hasher) = (&self.chunks, &self.hasher);
-        self.table.insert_unique(hash, at, |&other| {
-            slot(chunks, other).map_or(0, |entry| hasher.hash_one(entry.subject))
-        });
+        self.table
+            .insert_unique(hash, at, |&other| slot(chunks, other).map_or(0, |entry| hasher.hash_one(entry.subject)));
         &mut self.chunks[chunk][within].insert(Entry { subject, history }).history
     }
 

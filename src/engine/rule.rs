@@ -122,7 +122,11 @@ impl Reader {
                     Fate::GoBack { to: epoch }
                 }
                 Some(known) if epoch < known => {
-                    if counts { Fate::Ignored } else { Fate::Before }
+                    if counts {
+                        Fate::Ignored
+                    } else {
+                        Fate::Before
+                    }
                 }
                 _ => {
                     self.epoch = Some(epoch);

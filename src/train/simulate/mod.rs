@@ -26,7 +26,10 @@ use std::fmt;
 
 use self::{arrival::Arrival, event::Event, institution::Institution, world::World};
 pub use self::{arrival::Repeat, clock::Shape, clock::intensity, event::Label, institution::INSTITUTIONS};
-use crate::domain::{phone::Phone, time::{DAY_MS, MINUTE_MS}};
+use crate::domain::{
+    phone::Phone,
+    time::{DAY_MS, MINUTE_MS},
+};
 
 /// 2026-01-12T00:00:00 in Nairobi, a Monday: the default start of simulated time.
 pub const DEFAULT_START_MS: i64 = 1_768_165_200_000;
