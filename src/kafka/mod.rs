@@ -1,4 +1,6 @@
 //! Kafka clients, topics, the verdict tail, dead letters. All of rdkafka lives here, but for the shard's own loop.
 
+pub mod client;
 pub mod load;
+pub mod tail;
 pub mod topic_id;
