@@ -338,3 +338,7 @@ fn write(file: &Path, text: &str) -> Result<(), ModelError> {
 fn unwritable(file: &Path, source: &std::io::Error) -> ModelError {
     ModelError::Unwritable { file: file.to_owned(), what: source.to_string() }
 }
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod tests;
