@@ -96,3 +96,20 @@ fn median(mut rounds: Vec<f64>) -> f64 {
     rounds.sort_by(f64::total_cmp);
     rounds[rounds.len() / 2]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_the_middle_round() {
+        assert_eq!(median(vec![9.0, 1.0, 5.0]), 5.0);
+    }
+
+    #[test]
+    fn rounds_are_whole_however_few_rows_are_given() {
+        let rows = whole_rounds(&[[1.0; 24], [2.0; 24], [3.0; 24]]);
+        assert_eq!((rows.len(), rows[3][0], rows[2_047][0]), (ROWS_A_ROUND, 1.0, 2.0));
+        assert_eq!(whole_rounds(&[[1.0; 24]; 5_000]).len(), 3 * ROWS_A_ROUND);
+    }
+}

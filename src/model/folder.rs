@@ -215,6 +215,8 @@ impl NewModel {
         write(&draft.join(METRICS_FILE), &json(&self.metrics))?;
         write(&draft.join(CARD_FILE), &self.card)?;
         write(&draft.join(MANIFEST_FILE), &json(&self.manifest(&scaling)))?;
+        // What was written must read back: a metric that is not finite, for one, would not.
+        Model::load(&draft)?;
         fs::rename(&draft, &folder).map_err(|source| unwritable(&folder, &source))?;
         Ok(folder)
     }

@@ -150,6 +150,17 @@ fn a_version_is_never_overwritten_and_names_are_plain() {
 }
 
 #[test]
+fn a_model_that_would_not_read_back_is_not_published() {
+    let root = tempfile::tempdir().unwrap();
+    let mut new = new_model();
+    new.metrics.auc = f64::NAN;
+    assert!(matches!(new.save(root.path()), Err(ModelError::Damaged { .. })));
+    assert!(!root.path().join("default/1").exists());
+    new.metrics.auc = 0.9;
+    new.save(root.path()).unwrap();
+}
+
+#[test]
 fn the_librarys_backend_scores_as_ours_does() {
     use crate::model::scorer::{Backend, Scorer};
     let model = std::sync::Arc::new(new_model().build().unwrap());
