@@ -1,3 +1,104 @@
-//! The commands.
+//! The commands: one enum variant and one file each, which holds its arguments and its `run`.
+//!
+//! Data goes to stdout, talk and progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong
+//! configuration. A command wires parts together; what the parts do is not decided here.
 
+mod completions;
+mod config;
+mod error;
+mod out;
 pub mod simulate;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use error::CliError;
+pub use out::Out;
+
+use crate::config::{Config, ConfigErrors, Inputs};
+
+/// Decides in milliseconds whether a mobile-money transaction looks like fraud.
+#[derive(Debug, Parser)]
+#[command(name = "sentra", version, max_term_width = 120, propagate_version = false)]
+pub struct Cli {
+    /// What all commands take.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What all commands take.
+#[derive(Args, Clone, Debug)]
+pub struct Globals {
+    /// Configuration file; else SENTRA_CONFIG, else ./sentra.toml if present.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Configuration")]
+    pub config: Option<PathBuf>,
+    /// Sets one setting, above every other source; may be repeated. `sentra config --help` lists them.
+    #[arg(long, global = true, value_name = "SECTION.NAME=VALUE", help_heading = "Configuration")]
+    pub set: Vec<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check, show or describe the configuration.
+    Config(config::Args),
+    /// Print completions for a shell.
+    Completions(completions::Args),
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// Whatever ended it; [`CliError::report`] prints it and knows the exit code.
+    pub fn run(self) -> Result<(), CliError> {
+        let Self { globals, command } = self;
+        match command {
+            Command::Config(args) => args.run(&globals),
+            Command::Completions(args) => args.run(),
+        }
+    }
+}
+
+impl Globals {
+    /// What configuration is read from.
+    pub fn inputs(&self) -> Inputs {
+        Inputs::from_process(self.config.clone(), self.set.clone())
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        Config::load(&self.inputs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_command_and_flag_explains_itself() {
+        let mut root = Cli::command();
+        root.build();
+        let mut open = vec![root.clone()];
+        root.debug_assert();
+        while let Some(command) = open.pop() {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            for argument in
+                command.get_arguments().filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
+            {
+                assert!(argument.get_help().is_some(), "{} {} has no help", command.get_name(), argument.get_id());
+            }
+            open.extend(command.get_subcommands().cloned());
+        }
+    }
+}

@@ -130,7 +130,7 @@ fn default_json(kind: Kind, text: &str) -> serde_json::Result<Json> {
 pub fn sample_toml() -> String {
     let mut text = String::from(
         "# Sentra's settings, each at its default. Uncomment what should differ; unknown names are errors.\n\
-         # Written by `sentra config schema --as toml`. Secrets are better given as files or variables.\n",
+         # Written by `sentra config schema --as toml`. Secrets are better given as files or variables.\n\n",
     );
     let mut at = "";
     for setting in TABLE {

@@ -1,0 +1,239 @@
+//! Facts worth knowing: each is a struct whose `emit` writes its log line, counts its metric and changes health
+//! together, so that none of the three is forgotten. Fields are partitions, offsets, shards, counts and reasons;
+//! never a phone number, an id of a transaction, or a record's bytes.
+
+use std::time::{Duration, Instant};
+
+use super::{PartitionState, Telemetry};
+use crate::domain::invalid::InvalidReason;
+
+/// Something that happened and is worth knowing.
+pub trait Fact {
+    /// Log line, metric and health in one.
+    fn emit(self, to: &Telemetry);
+}
+
+/// A shard owns a partition: its owner record was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochTaken {
+    /// The partition.
+    pub partition: i32,
+    /// The owner record's offset.
+    pub epoch: i64,
+}
+
+/// Another owner came: the epoch is lost.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochLost {
+    /// The partition.
+    pub partition: i32,
+    /// The epoch that was held.
+    pub epoch: i64,
+    /// The newer one.
+    pub newer: i64,
+}
+
+/// A partition is being rebuilt.
+#[derive(Clone, Copy, Debug)]
+pub struct RecoveryStarted {
+    /// The partition.
+    pub partition: i32,
+}
+
+/// A partition's state is rebuilt; verdicts go out from here.
+#[derive(Clone, Copy, Debug)]
+pub struct Recovered {
+    /// The partition.
+    pub partition: i32,
+    /// Input records replayed.
+    pub replayed: u64,
+    /// From assignment to now.
+    pub took: Duration,
+}
+
+/// A partition is not served until someone acts.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionRefused<'a> {
+    /// The partition.
+    pub partition: i32,
+    /// The reason and the way out.
+    pub why: &'a str,
+}
+
+/// A partition waits for acknowledgements.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionPaused {
+    /// The partition.
+    pub partition: i32,
+    /// Verdicts not yet acknowledged.
+    pub undelivered: usize,
+}
+
+/// A paused partition goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionResumed {
+    /// The partition.
+    pub partition: i32,
+}
+
+/// A partition was given back.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionGone {
+    /// The partition.
+    pub partition: i32,
+}
+
+/// Verdicts of a past owner were read and ignored.
+#[derive(Clone, Copy, Debug)]
+pub struct ZombieIgnored {
+    /// The partition.
+    pub partition: i32,
+    /// How many.
+    pub verdicts: u64,
+}
+
+/// A verdict does not follow the one before it.
+#[derive(Clone, Copy, Debug)]
+pub struct GapSeen {
+    /// The partition.
+    pub partition: i32,
+    /// The source offset that counted before.
+    pub expected: i64,
+    /// What the verdict says came before it.
+    pub found: i64,
+}
+
+/// A shard reaches no broker. Repeats are silent until [`BrokerBack`].
+#[derive(Clone, Copy, Debug)]
+pub struct BrokerLost<'a> {
+    /// The shard.
+    pub shard: usize,
+    /// The client's word.
+    pub why: &'a str,
+}
+
+/// A shard reaches the broker again; silent where it was never lost.
+#[derive(Clone, Copy, Debug)]
+pub struct BrokerBack {
+    /// The shard.
+    pub shard: usize,
+}
+
+/// A record's dead letter was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLettered {
+    /// The partition.
+    pub partition: i32,
+    /// The record's offset.
+    pub offset: i64,
+    /// Why it is no transaction.
+    pub reason: InvalidReason,
+}
+
+impl Fact for EpochTaken {
+    fn emit(self, to: &Telemetry) {
+        to.metrics.epochs_taken.inc();
+        tracing::info!(partition = self.partition, epoch = self.epoch, "partition owned");
+    }
+}
+
+impl Fact for EpochLost {
+    fn emit(self, _: &Telemetry) {
+        let Self { partition, epoch, newer } = self;
+        tracing::warn!(partition, epoch, newer, "another owner took the partition");
+    }
+}
+
+impl Fact for RecoveryStarted {
+    fn emit(self, to: &Telemetry) {
+        to.health.partition(self.partition, PartitionState::Recovering, None);
+        tracing::debug!(partition = self.partition, "recovery started");
+    }
+}
+
+impl Fact for Recovered {
+    fn emit(self, to: &Telemetry) {
+        to.health.partition(self.partition, PartitionState::Running, None);
+        to.metrics.recover.observe(self.took.as_secs_f64());
+        let ms = self.took.as_millis() as u64;
+        tracing::info!(partition = self.partition, replayed = self.replayed, ms, "partition recovered");
+    }
+}
+
+impl Fact for PartitionRefused<'_> {
+    fn emit(self, to: &Telemetry) {
+        to.health.partition(self.partition, PartitionState::Refused, Some(self.why));
+        tracing::error!(partition = self.partition, why = self.why, "partition refused");
+    }
+}
+
+impl Fact for PartitionPaused {
+    fn emit(self, to: &Telemetry) {
+        to.health.partition(self.partition, PartitionState::Paused, None);
+        to.metrics.undelivered(self.partition, self.undelivered);
+        tracing::warn!(
+            partition = self.partition,
+            undelivered = self.undelivered,
+            "partition paused until acknowledged"
+        );
+    }
+}
+
+impl Fact for PartitionResumed {
+    fn emit(self, to: &Telemetry) {
+        to.health.partition(self.partition, PartitionState::Running, None);
+        tracing::info!(partition = self.partition, "partition resumed");
+    }
+}
+
+impl Fact for PartitionGone {
+    fn emit(self, to: &Telemetry) {
+        to.health.partition_gone(self.partition);
+        to.metrics.partition_gone(self.partition);
+        tracing::info!(partition = self.partition, "partition given back");
+    }
+}
+
+impl Fact for ZombieIgnored {
+    fn emit(self, to: &Telemetry) {
+        to.metrics.zombies_ignored.inc_by(self.verdicts);
+        tracing::warn!(partition = self.partition, verdicts = self.verdicts, "verdicts of a past owner ignored");
+    }
+}
+
+impl Fact for GapSeen {
+    fn emit(self, to: &Telemetry) {
+        to.metrics.gaps.inc();
+        let Self { partition, expected, found } = self;
+        tracing::error!(partition, expected, found, "the chain of verdicts is broken");
+    }
+}
+
+impl Fact for BrokerLost<'_> {
+    fn emit(self, to: &Telemetry) {
+        if to.health.broker(self.shard, Some(self.why), Instant::now()) {
+            tracing::error!(
+                shard = self.shard,
+                why = self.why,
+                "no broker reached (kafka.bootstrap_servers); trying on"
+            );
+        }
+    }
+}
+
+impl Fact for BrokerBack {
+    fn emit(self, to: &Telemetry) {
+        if to.health.broker(self.shard, None, Instant::now()) {
+            tracing::info!(shard = self.shard, "broker reached again");
+        }
+    }
+}
+
+impl Fact for DeadLettered {
+    fn emit(self, to: &Telemetry) {
+        to.metrics.dead_letters.inc();
+        let Self { partition, offset, reason } = self;
+        // A flood of bad records must not become a flood of lines: the counters by reason are for people.
+        tracing::debug!(partition, offset, reason = reason.as_str(), "dead letter written");
+    }
+}

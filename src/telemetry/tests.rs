@@ -1,0 +1,182 @@
+//! Health over a real socket, and facts that count.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use super::{facts::*, *};
+use crate::domain::{flags::Flags, invalid::InvalidReason, verdict::Kind};
+
+/// Status code and body of a GET.
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+fn serving(shards: usize) -> (Telemetry, Server) {
+    let telemetry = Telemetry::new(shards);
+    let server = Server::start("127.0.0.1:0".parse().unwrap(), telemetry.clone()).unwrap();
+    (telemetry, server)
+}
+
+fn reasons(address: SocketAddr) -> (u16, Vec<String>) {
+    let (code, body) = get(address, "/readyz");
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    (code, serde_json::from_value(body["reasons"].clone()).unwrap())
+}
+
+#[test]
+fn readiness_tells_every_reason_and_ends_when_the_last_is_gone() {
+    let (telemetry, server) = serving(2);
+    assert_eq!(reasons(server.address()).0, 503, "no shard has joined");
+    telemetry.health.joined(0);
+    telemetry.health.joined(1);
+    assert_eq!(reasons(server.address()), (200, vec![]));
+
+    telemetry.emit(BrokerLost { shard: 1, why: "connection refused" });
+    telemetry.emit(RecoveryStarted { partition: 3 });
+    telemetry.emit(RecoveryStarted { partition: 4 });
+    telemetry.emit(PartitionRefused { partition: 7, why: "the verdict topic has 6 partitions; make it 8" });
+    telemetry.health.hold("topics", Some(String::from("sentra.verdicts is missing; run `sentra topics apply`")));
+    assert_eq!(
+        reasons(server.address()),
+        (
+            503,
+            vec![
+                String::from("shard 1 has reached no broker for 0 s: connection refused"),
+                String::from("partitions recovering: 2"),
+                String::from("partition 7 is refused: the verdict topic has 6 partitions; make it 8"),
+                String::from("topics: sentra.verdicts is missing; run `sentra topics apply`"),
+            ]
+        )
+    );
+    telemetry.emit(BrokerBack { shard: 1 });
+    telemetry.emit(Recovered { partition: 3, replayed: 10, took: Duration::from_millis(70) });
+    telemetry.emit(PartitionGone { partition: 4 });
+    telemetry.emit(PartitionGone { partition: 7 });
+    telemetry.health.hold("topics", None);
+    assert_eq!(reasons(server.address()), (200, vec![]));
+}
+
+#[test]
+fn liveness_is_progress_of_every_shard() {
+    let (telemetry, server) = serving(2);
+    assert_eq!(get(server.address(), "/livez").0, 200);
+    let later = Instant::now() + STUCK_AFTER + Duration::from_secs(2);
+    assert_eq!(telemetry.health.stuck(later).len(), 2, "a process that never turns is stuck too");
+    telemetry.health.progress(0, later);
+    let stuck = telemetry.health.stuck(later);
+    assert_eq!(stuck.len(), 1);
+    assert!(stuck[0].starts_with("shard 1 has not turned for 3"), "{stuck:?}");
+    telemetry.health.progress(1, later);
+    assert!(telemetry.health.stuck(later + STUCK_AFTER).is_empty());
+    assert!(!telemetry.health.stuck(later + STUCK_AFTER + Duration::from_millis(1)).is_empty());
+}
+
+#[test]
+fn a_port_in_use_is_one_line_with_the_setting_and_the_way_out() {
+    let (telemetry, server) = serving(1);
+    let Err(error) = Server::start(server.address(), telemetry) else { panic!("the port is taken") };
+    let wanted = format!("telemetry.listen: {} is in use; choose another port, or \"off\"", server.address());
+    assert_eq!(error.to_string(), wanted);
+}
+
+#[test]
+fn a_dropped_server_frees_its_port() {
+    let (telemetry, server) = serving(1);
+    let address = server.address();
+    let _idle = TcpStream::connect(address).unwrap();
+    drop(server);
+    assert!(Server::start(address, telemetry).is_ok());
+}
+
+#[test]
+fn facts_and_tallies_arrive_in_the_metrics() {
+    let (telemetry, server) = serving(1);
+    let mut tally = Tally::new(&telemetry.metrics);
+    let mut flags = Flags::default();
+    flags.set(Flags::MISROUTED, true);
+    flags.set(Flags::OUT_OF_ORDER, true);
+    tally.verdict(Kind::Scored, flags);
+    tally.verdict(Kind::Scored, Flags::default());
+    tally.verdict(Kind::Invalid, Flags::default());
+    tally.invalid(InvalidReason::NotJson);
+    tally.latency_ms(7);
+    let unflushed = get(server.address(), "/metrics").1;
+    assert!(unflushed.contains("sentra_events_total{kind=\"scored\"} 0"), "{unflushed}");
+    tally.flush();
+    tally.flush();
+    telemetry.metrics.stage(Stage::Score, Duration::from_micros(80));
+    telemetry.metrics.partition_at(5, 12, 1_700_000_000_500);
+    telemetry.metrics.state(0, 3, 1_000, 400);
+    telemetry.emit(EpochTaken { partition: 5, epoch: 9 });
+    telemetry.emit(ZombieIgnored { partition: 5, verdicts: 4 });
+    telemetry.emit(GapSeen { partition: 5, expected: 1, found: 2 });
+    telemetry.emit(PartitionPaused { partition: 5, undelivered: 10_000 });
+    telemetry.emit(DeadLettered { partition: 5, offset: 1, reason: InvalidReason::NotJson });
+    telemetry.emit(BrokerLost { shard: 0, why: "x" });
+    let (code, text) = get(server.address(), "/metrics");
+    assert_eq!(code, 200);
+    for line in [
+        "sentra_events_total{kind=\"scored\"} 2",
+        "sentra_events_total{kind=\"invalid\"} 1",
+        "sentra_events_total{kind=\"late\"} 0",
+        "sentra_event_flags_total{flag=\"misrouted\"} 1",
+        "sentra_event_flags_total{flag=\"out_of_order\"} 1",
+        "sentra_invalid_total{reason=\"not_json\"} 1",
+        "sentra_verdict_latency_seconds_bucket{le=\"0.005\"} 0",
+        "sentra_verdict_latency_seconds_bucket{le=\"0.01\"} 1",
+        "sentra_stage_seconds_bucket{stage=\"score\",le=\"0.0001\"} 1",
+        "sentra_lag_records{partition=\"5\"} 12",
+        "sentra_watermark_seconds{partition=\"5\"} 1700000000.5",
+        "sentra_undelivered{partition=\"5\"} 10000",
+        "sentra_partitions{state=\"paused\"} 1",
+        "sentra_partitions{state=\"running\"} 0",
+        "sentra_epochs_taken_total 1",
+        "sentra_gaps_total 1",
+        "sentra_zombie_verdicts_ignored_total 4",
+        "sentra_dead_letters_total 1",
+        "sentra_phones{shard=\"0\"} 3",
+        "sentra_state_bytes{part=\"profile\",shard=\"0\"} 400",
+        "sentra_broker_up 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    telemetry.emit(PartitionGone { partition: 5 });
+    let text = telemetry.render();
+    assert!(!text.contains("partition=\"5\""), "another process reports the partition now");
+}
+
+#[test]
+fn the_institution_label_is_bounded_and_never_a_phone() {
+    let telemetry = Telemetry::new(1);
+    for number in 0..200 {
+        telemetry.metrics.misrouted(Some(&format!("bank-{number}")));
+    }
+    telemetry.metrics.misrouted(Some("bank-0"));
+    telemetry.metrics.misrouted(Some("254712345678"));
+    telemetry.metrics.misrouted(None);
+    let text = telemetry.render();
+    let series = text.lines().filter(|line| line.starts_with("sentra_misrouted_total{")).count();
+    assert_eq!(series, 64 + 2, "64 by name, other and none");
+    assert!(text.contains("sentra_misrouted_total{institution=\"bank-0\"} 2"));
+    assert!(text.contains("sentra_misrouted_total{institution=\"other\"} 137"));
+    assert!(!text.contains("254712345678"));
+}
+
+#[test]
+fn a_lost_broker_is_told_once_until_it_is_back() {
+    let health = Health::new(1);
+    let now = Instant::now();
+    assert!(health.broker(0, Some("refused"), now));
+    assert!(!health.broker(0, Some("refused"), now));
+    assert!(health.broker(0, None, now));
+    assert!(!health.broker(0, None, now));
+}
