@@ -78,7 +78,9 @@ pub enum DatasetError {
         source: io::Error,
     },
     /// A label that is no label.
-    #[error("{path}, line {line}: {reason}; a label is {{\"institution_id\":…,\"transaction_id\":…,\"fraud\":true|false}}")]
+    #[error(
+        "{path}, line {line}: {reason}; a label is {{\"institution_id\":…,\"transaction_id\":…,\"fraud\":true|false}}"
+    )]
     Label {
         /// The file.
         path: PathBuf,

@@ -193,7 +193,11 @@ impl<'a> Parts<'a> {
             data,
             indices: (0..data.at_ms.len()).filter(|index| (from..to).contains(&data.at_ms[*index])).collect(),
         };
-        Self { training: between(i64::MIN, first), calibration: between(first, second), test: between(second, i64::MAX) }
+        Self {
+            training: between(i64::MIN, first),
+            calibration: between(first, second),
+            test: between(second, i64::MAX),
+        }
     }
 
     fn check(&self) -> Result<Split, FitError> {
@@ -255,12 +259,8 @@ fn plays(data: &Dataset, test: &Rows<'_>, judged: &[Judged]) -> Vec<PlayMetrics>
             truth.iter().zip(judged).filter(|(truth, _)| truth.play == Some(play)).map(|(_, judged)| *judged).collect();
         events
     };
-    let mut plays: Vec<PlayMetrics> = data
-        .plays
-        .iter()
-        .enumerate()
-        .filter_map(|(play, name)| PlayMetrics::measure(name, &of_play(play)))
-        .collect();
+    let mut plays: Vec<PlayMetrics> =
+        data.plays.iter().enumerate().filter_map(|(play, name)| PlayMetrics::measure(name, &of_play(play))).collect();
     plays.sort_by(|a, b| (b.fraud, &a.name).cmp(&(a.fraud, &b.name)));
     plays
 }

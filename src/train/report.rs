@@ -122,7 +122,10 @@ fn write_plays(card: &mut String, metrics: &Metrics) -> std::fmt::Result {
     };
     let Some(first) = metrics.plays.first() else { return Ok(()) };
     let scores: String = first.reached.iter().map(|at| format!(" score >= {} |", at.score)).collect();
-    writeln!(card, "\nShare of each scheme's events that reach a score, and of the harmless ones that look like it:\n")?;
+    writeln!(
+        card,
+        "\nShare of each scheme's events that reach a score, and of the harmless ones that look like it:\n"
+    )?;
     writeln!(card, "| | kind | events |{scores}")?;
     writeln!(card, "|---|---|---|{}", "---|".repeat(first.reached.len()))?;
     for play in &metrics.plays {
