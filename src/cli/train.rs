@@ -18,7 +18,7 @@ use crate::{
         dataset::{self, Dataset, DatasetError},
         fit::{FitError, FitSettings, Fitted, fit},
         report::{self, Origin},
-        simulate::{DEFAULT_CUSTOMERS, Limit, Options},
+        simulate::{Limit, Options},
     },
 };
 
@@ -41,10 +41,10 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Records to simulate.
-    #[arg(long, default_value_t = 400_000)]
+    #[arg(long, default_value_t = EVENTS)]
     pub events: u64,
     /// Customers to simulate.
-    #[arg(long, default_value_t = DEFAULT_CUSTOMERS, value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
+    #[arg(long, default_value_t = CUSTOMERS, value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
     pub customers: u64,
     /// The share of fraud that precision and alerts are reported for.
     #[arg(long, default_value_t = 0.001, value_parser = base_rate)]
@@ -74,6 +74,10 @@ pub enum TrainError {
     Folder(#[from] ModelError),
 }
 
+/// Records simulated by default: a month of the customers below.
+const EVENTS: u64 = 1_000_000;
+/// Customers simulated by default.
+const CUSTOMERS: u64 = 6_000;
 /// The root that models are written to by default.
 const ROOT: &str = "models";
 /// The default name.
