@@ -35,7 +35,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pub trees: u32,
     /// Leaves of a tree.
-    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u32).range(2..=64))]
+    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u32).range(2..=255))]
     pub leaves: u32,
     /// Seed of simulation and training.
     #[arg(long, default_value_t = 1)]
@@ -198,4 +198,61 @@ impl Target {
 fn base_rate(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if value > 0.0 && value < 1.0 { Ok(value) } else { Err("must be between 0 and 1".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: TrainArgs,
+    }
+
+    fn args(line: &str) -> Result<TrainArgs, clap::Error> {
+        Ok(Command::try_parse_from(std::iter::once("train").chain(line.split_whitespace()))?.args)
+    }
+
+    #[test]
+    fn out_names_root_name_and_version() {
+        let target = Target::of(&args("--out /srv/models/mine/7").unwrap()).unwrap();
+        assert_eq!((target.root.as_path(), &*target.name, &*target.version), (Path::new("/srv/models"), "mine", "7"));
+        assert_eq!(Target::of(&args("--out mine/7").unwrap()).unwrap().root, Path::new("."));
+        for out in ["mine", "/", "..", "a/.."] {
+            let error = Target::of(&args(&format!("--out {out}")).unwrap()).unwrap_err();
+            assert!(error.to_string().contains("NAME/VERSION"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_default_version_is_the_next_free_number() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Target::next_free(root.path()).version, "1");
+        std::fs::create_dir_all(root.path().join(NAME).join("1")).unwrap();
+        assert_eq!(Target::next_free(root.path()).version, "2");
+    }
+
+    #[test]
+    fn a_small_training_writes_a_folder_that_becomes_active() {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("mine").join("1");
+        let line =
+            format!("--events 60000 --customers 500 --trees 5 --leaves 8 --seed 3 --activate --out {}", out.display());
+        let folder = run(&args(&line).unwrap(), &Arc::new(Rules::default())).unwrap();
+        assert_eq!(folder, out);
+        let model = crate::model::folder::Model::load(root.path()).unwrap();
+        assert_eq!((&*model.name, &*model.version), ("mine", "1"));
+    }
+
+    #[test]
+    fn arguments_that_contradict_each_other_or_make_no_sense_are_refused() {
+        for line in
+            ["--data d --events 5", "--trees 0", "--leaves 256", "--base-rate 1", "--base-rate 0", "--customers 0"]
+        {
+            assert!(args(line).is_err(), "{line}");
+        }
+    }
 }

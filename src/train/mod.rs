@@ -8,3 +8,5 @@ pub mod dataset;
 pub mod fit;
 pub mod report;
 pub mod simulate;
+#[cfg(test)]
+mod tests;
