@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod out;
 pub mod simulate;
+pub mod train;
 
 use std::path::PathBuf;
 
