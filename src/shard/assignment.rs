@@ -9,9 +9,6 @@ use rdkafka::{
 use super::context::InputContext;
 use crate::{config::Config, kafka::client::consumer_config};
 
-/// Records a consumer prefetches in all; what one partition may hold is bounded by bytes.
-const PREFETCH_RECORDS: &str = "20000";
-
 /// The transaction topic's consumer.
 pub struct Input {
     /// The client; `poll` runs its callbacks.
@@ -27,15 +24,7 @@ impl Input {
     pub fn subscribe(config: &Config) -> Result<Self, KafkaError> {
         let topic = config.topics.transactions.clone();
         let mut client = consumer_config(&config.kafka);
-        client
-            .set("group.id", &config.kafka.group)
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            .set("statistics.interval.ms", "2000")
-            .set("queued.min.messages", PREFETCH_RECORDS)
-            .set("fetch.queue.backoff.ms", "10");
+        client.set("statistics.interval.ms", "2000");
         if client.get("session.timeout.ms").is_none() {
             client.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
         }

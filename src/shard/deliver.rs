@@ -36,16 +36,9 @@ impl Verdicts {
     pub fn new(config: &Config) -> Result<Self, KafkaError> {
         let mut client = producer_config(&config.kafka);
         client
-            .set("enable.idempotence", "true")
-            .set("enable.gapless.guarantee", "true")
-            .set("acks", "all")
-            .set("message.timeout.ms", "0")
             .set("linger.ms", config.score.linger_ms.to_string())
             .set("queue.buffering.max.messages", QUEUE_RECORDS)
             .set("queue.buffering.max.kbytes", QUEUE_KIB);
-        if client.get("compression.type").is_none() && client.get("compression.codec").is_none() {
-            client.set("compression.type", "lz4");
-        }
         let producer = client.create_with_context(VerdictContext::default())?;
         Ok(Self { producer, topic: config.topics.verdicts.clone() })
     }

@@ -75,8 +75,8 @@ impl DeadLetters {
     pub fn new(config: &Config) -> Self {
         let mut client = producer_config(&config.kafka);
         client
-            .set("acks", "all")
-            .set("message.timeout.ms", "0")
+            .set("enable.gapless.guarantee", "false")
+            .set("enable.idempotence", "false")
             .set("linger.ms", config.score.linger_ms.to_string())
             .set("message.max.bytes", MAX_LETTER_BYTES);
         Self { client, topic: config.topics.dlq.clone(), producer: None, waiting: HashMap::new(), next: 0 }
@@ -172,10 +172,11 @@ impl Letter {
         self.key = self.key.take().filter(|key| key.len() <= CUT_BYTES);
         let headers = OwnedHeaders::new().insert(Header { key: CUT_HEADER, value: Some("true") });
         // The record's own headers may be what is too large; where it came from stays.
-        self.headers = self.headers.iter().filter(|header| header.key.starts_with("__connect.")).fold(
-            headers,
-            |headers, header| headers.insert(Header { key: header.key, value: header.value }),
-        );
+        self.headers = self
+            .headers
+            .iter()
+            .filter(|header| header.key.starts_with("__connect."))
+            .fold(headers, |headers, header| headers.insert(Header { key: header.key, value: header.value }));
     }
 }
 

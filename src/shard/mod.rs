@@ -35,11 +35,12 @@ use crate::{
     config::Config,
     domain::{features::Row, identity::LogId},
     engine::emit::Emitter,
+    kafka::tail::TailError,
     model::{
         folder::Model,
         scorer::{Scorer, ScorerError},
     },
-    telemetry::Telemetry,
+    telemetry::{Tally, Telemetry},
 };
 use assignment::Input;
 use deliver::Verdicts;
@@ -56,6 +57,9 @@ pub enum ShardError {
     /// The client cannot be made: a property is wrong.
     #[error("the Kafka client cannot be made: {0}; check kafka.properties")]
     Client(#[from] KafkaError),
+    /// The recovery's clients cannot be made.
+    #[error(transparent)]
+    Recovery(#[from] TailError),
     /// The model cannot be served by the chosen backend.
     #[error(transparent)]
     Scorer(#[from] ScorerError),
@@ -100,6 +104,7 @@ pub struct Shard {
     losses: HashMap<i32, Vec<Instant>>,
     generations: usize,
     scratch: Scratch,
+    tally: Tally,
     next_housekeeping: Instant,
     next_commit: Instant,
 }
@@ -120,7 +125,7 @@ impl Shard {
     pub fn new(number: usize, shared: Shared) -> Result<Self, ShardError> {
         let config = &shared.config;
         let instance = format!("{}-{}-{number}", host_name(), std::process::id());
-        let scorer = Scorer::new(&shared.model, config.model.backend.into())?;
+        let scorer = Scorer::new(&shared.model, config.model.backend)?;
         let now = Instant::now();
         Ok(Self {
             number,
@@ -136,6 +141,7 @@ impl Shard {
             losses: HashMap::new(),
             generations: 0,
             scratch: Scratch::default(),
+            tally: Tally::new(&shared.telemetry.metrics),
             next_housekeeping: now,
             next_commit: now,
             shared,

@@ -11,8 +11,6 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::error::KafkaError;
-
 use super::Shared;
 use crate::{
     domain::verdict::Head,
@@ -22,9 +20,6 @@ use crate::{
     },
     kafka::tail::{RangeReader, TailError},
 };
-
-/// How long one question to the broker may take before it is asked again.
-const ASK: Duration = Duration::from_secs(10);
 
 /// How long to wait after a failure before trying again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -84,9 +79,8 @@ pub struct Recoveries {
 }
 
 struct Worker {
-    reader: RangeReader,
-    transactions: String,
-    verdicts: String,
+    transactions: RangeReader,
+    verdicts: RangeReader,
     log: String,
     stop: Arc<AtomicBool>,
 }
@@ -96,13 +90,13 @@ impl Recoveries {
     ///
     /// # Errors
     /// A property is wrong.
-    pub fn start(shard: usize, shared: &Shared) -> Result<Self, KafkaError> {
+    pub fn start(shard: usize, shared: &Shared) -> Result<Self, TailError> {
+        let config = &shared.config;
         let (questions, asked) = channel::<(Ticket, Question)>();
         let (answer, answers) = channel();
         let mut worker = Worker {
-            reader: RangeReader::new(&shared.config.kafka)?,
-            transactions: shared.config.topics.transactions.clone(),
-            verdicts: shared.config.topics.verdicts.clone(),
+            transactions: RangeReader::open(&config.kafka, &config.topics.transactions)?,
+            verdicts: RangeReader::open(&config.kafka, &config.topics.verdicts)?,
             log: shared.log.short(),
             stop: Arc::clone(&shared.stop),
         };
@@ -115,9 +109,8 @@ impl Recoveries {
                 }
             }
         };
-        thread::Builder::new().name(format!("recover-{shard}")).spawn(work).map_err(|error| {
-            KafkaError::ClientCreation(format!("the recovery thread cannot be started: {error}"))
-        })?;
+        let spawned = thread::Builder::new().name(format!("recover-{shard}")).spawn(work);
+        spawned.map_err(|error| TailError::Client(format!("the recovery thread cannot be started: {error}")))?;
         Ok(Self { questions, answers })
     }
 
@@ -163,20 +156,20 @@ impl Worker {
     }
 
     fn settle(&mut self, partition: i32, epoch: i64) -> Result<Answer, TailError> {
-        let (verdict_start, _) = self.reader.watermarks(&self.verdicts, partition, ASK)?;
+        let verdict_start = self.verdicts.span(partition, &self.stop)?.start;
         let mut settling = Settling::new(verdict_start, self.log.clone());
-        self.reader.read(&self.verdicts, partition, verdict_start, epoch + 1, &self.stop, |offset, value| {
+        self.verdicts.read_range(partition, verdict_start, epoch + 1, &self.stop, |offset, value| {
             settling.take(offset, value.unwrap_or_default());
         })?;
-        let (input_start, input_end) = self.reader.watermarks(&self.transactions, partition, ASK)?;
-        let logs = Logs { input_start, input_end, verdict_start };
+        let input = self.transactions.span(partition, &self.stop)?;
+        let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
         Ok(Answer::Settled { settled: Box::new(settling.finish()), logs })
     }
 
     fn check(&mut self, partition: i32, from: i64, epoch: i64) -> Result<Answer, TailError> {
-        let (_, end) = self.reader.watermarks(&self.verdicts, partition, ASK)?;
+        let end = self.verdicts.span(partition, &self.stop)?.end;
         let mut newer = None;
-        self.reader.read(&self.verdicts, partition, from, end, &self.stop, |offset, value| {
+        self.verdicts.read_range(partition, from, end, &self.stop, |offset, value| {
             let head = value.and_then(Head::parse).filter(|head| head.kind == "owner" && offset > epoch);
             if let Some(head) = head {
                 let text = |field: Option<std::borrow::Cow<'_, str>>| field.map_or_else(String::new, String::from);

@@ -1,12 +1,8 @@
 //! One turn: poll a batch, step each record, score the rows together, write and produce the verdicts.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rdkafka::{
-    consumer::Consumer,
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Headers, Message},
 };
@@ -18,17 +14,15 @@ use super::{
     slot::{Held, Slot, Stage},
 };
 use crate::{
-    domain::{
-        features::Row,
-        partitioner::partition_of,
-        transaction::Record,
-        verdict::Source,
-    },
+    domain::{partitioner::partition_of, transaction::Record, verdict::Source},
     engine::{
         emit::{Emitted, Emitter, Stamp},
         partition::Step,
     },
-    telemetry::{Tally, Telemetry, facts::{BrokerLost, Fact, Recovered}, metrics::Stage as Timed},
+    telemetry::{
+        Stage as Timed, Tally, Telemetry,
+        facts::{BrokerLost, Fact, Recovered},
+    },
 };
 
 /// How long a turn waits for its first record: acknowledgements are served at least so often.
@@ -60,7 +54,9 @@ impl Shard {
     }
 
     fn poll_and_judge(&mut self) -> Result<(), ShardError> {
-        let Self { input, slots, shared, scratch, scorer, emitter, verdicts, letters, short_log, number, .. } = self;
+        let Self {
+            input, slots, shared, scratch, scorer, emitter, verdicts, letters, short_log, number, tally, ..
+        } = self;
         let mut messages = Vec::with_capacity(shared.config.score.batch);
         let mut failed = None;
         let mut wait = WAIT;
@@ -93,7 +89,7 @@ impl Shard {
             let stepped = Instant::now();
             scorer.raw_batch(&scratch.rows, &mut scratch.raw);
             let scored = Instant::now();
-            let mut writer = Writer { emitter, verdicts, short_log, began, tally: Tally::default(), buffer: &mut scratch.verdict };
+            let mut writer = Writer { emitter, verdicts, short_log, began, tally, buffer: &mut scratch.verdict };
             for one in &pending {
                 let Some(slot) = slots.get_mut(&one.message.partition()) else { continue };
                 let letter = match &one.step {
@@ -107,7 +103,7 @@ impl Shard {
                 writer.write(slot, one, raw, letter, shared);
             }
             let metrics = &shared.telemetry.metrics;
-            writer.tally.flush(metrics);
+            writer.tally.flush();
             metrics.stage(Timed::Step, stepped - began);
             metrics.stage(Timed::Score, scored - stepped);
             metrics.stage(Timed::Encode, scored.elapsed());
@@ -136,9 +132,16 @@ impl Shard {
                 stuck.into_iter().for_each(|partition| self.claim_anew(partition, Duration::from_secs(1)));
                 Ok(())
             }
-            (_, Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::AllBrokersDown)) => {
+            (
+                _,
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::GroupAuthorizationFailed
+                    | RDKafkaErrorCode::Authentication
+                    | RDKafkaErrorCode::AllBrokersDown,
+                ),
+            ) => {
                 let why = crate::kafka::client::describe(&error);
                 BrokerLost { shard: self.number, why: &why }.emit(&self.shared.telemetry);
                 Ok(())
@@ -199,7 +202,7 @@ struct Writer<'w> {
     verdicts: &'w Verdicts,
     short_log: &'w str,
     began: Instant,
-    tally: Tally,
+    tally: &'w mut Tally,
     buffer: &'w mut Vec<u8>,
 }
 
@@ -219,9 +222,10 @@ impl Writer<'_> {
                 (emitted, Some(judged.transaction.phone.key()))
             }
             Step::Invalid(invalid) => {
-                let misrouted = invalid.read.phone.is_some_and(|phone| {
-                    partition_of(phone.key().as_bytes(), shared.partitions) != partition
-                });
+                let misrouted = invalid
+                    .read
+                    .phone
+                    .is_some_and(|phone| partition_of(phone.key().as_bytes(), shared.partitions) != partition);
                 (self.emitter.invalid(invalid, misrouted, &stamp, self.buffer), None)
             }
         };

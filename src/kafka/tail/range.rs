@@ -1,0 +1,233 @@
+//! Reads a stretch of one partition, from an offset up to another, as fast as the broker gives it: what recovery and
+//! replay stand on.
+//!
+//! Invariant: when a read ends well, every record of [from, to) that the log holds was handed over once, in offset
+//! order. It applies no rule and keeps no position between reads; only the connection is kept.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    message::BorrowedMessage,
+    types::RDKafkaErrorCode as Code,
+};
+
+use super::TailError;
+use crate::{
+    config::KafkaConfig,
+    kafka::client::{Session, describe, follower_config, is_refused_credentials, is_transient},
+};
+
+/// How long one poll waits before the stop flag is looked at.
+const POLL: Duration = Duration::from_millis(50);
+/// How long one question about offsets may take before the stop flag is looked at.
+const ASK: Duration = Duration::from_secs(2);
+/// The pause before a failed question is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long a log may end below a range that it once reached: a new leader learns its high watermark late.
+const SHORT_FOR: Duration = Duration::from_secs(30);
+
+/// A log's first offset and its end, one past its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first offset still there.
+    pub start: i64,
+    /// One past the last.
+    pub end: i64,
+}
+
+/// Reads stretches of one topic's partitions, one at a time, over one connection.
+pub struct RangeReader {
+    consumer: BaseConsumer<Session>,
+    topic: String,
+}
+
+impl RangeReader {
+    /// A reader of `topic`. Speaks to no broker yet.
+    ///
+    /// # Errors
+    /// The client cannot be made: a property is wrong.
+    pub fn open(kafka: &KafkaConfig, topic: &str) -> Result<Self, TailError> {
+        let consumer = follower_config(kafka)
+            .create_with_context(Session::default())
+            .map_err(|error: KafkaError| TailError::client(&error))?;
+        Ok(Self { consumer, topic: topic.to_owned() })
+    }
+
+    /// The partition's first offset and its end, as its leader has them now. Asks again until `stop`.
+    ///
+    /// # Errors
+    /// Stopped, or the broker refuses for good.
+    pub fn span(&mut self, partition: i32, stop: &AtomicBool) -> Result<Span, TailError> {
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(TailError::Stopped);
+            }
+            match self.consumer.fetch_watermarks(&self.topic, partition, ASK) {
+                Ok((start, end)) => return Ok(Span { start, end }),
+                Err(error) if is_transient(&error) => {
+                    // Errors of the connection wait in the queue; taken out, they reach the context.
+                    drop(self.consumer.poll(Duration::ZERO));
+                    if self.consumer.context().credentials_refused() {
+                        return Err(self.refused(&error));
+                    }
+                    tracing::debug!(topic = %self.topic, partition, %error, "offsets are asked for again");
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(self.refused(&error)),
+            }
+        }
+    }
+
+    /// Hands over offset and value of each record of `partition` in [from, to_exclusive), in order. Returns once
+    /// nothing below `to_exclusive` is left, also where its last offsets hold no records. Goes on through lost
+    /// connections and elections until `stop`.
+    ///
+    /// # Errors
+    /// Stopped; `from` is gone; the log ends below `to_exclusive` and stays so for half a minute; or the broker
+    /// refuses for good. What was handed over until then was right.
+    pub fn read_range(
+        &mut self,
+        partition: i32,
+        from: i64,
+        to_exclusive: i64,
+        stop: &AtomicBool,
+        mut each: impl FnMut(i64, Option<&[u8]>),
+    ) -> Result<(), TailError> {
+        self.read_messages(partition, from, to_exclusive, stop, |message| each(message.offset(), message.payload()))
+    }
+
+    /// As [`Self::read_range`], with the whole record: key, headers and timestamp too.
+    ///
+    /// # Errors
+    /// As [`Self::read_range`].
+    pub fn read_messages(
+        &mut self,
+        partition: i32,
+        from: i64,
+        to_exclusive: i64,
+        stop: &AtomicBool,
+        mut each: impl FnMut(&BorrowedMessage<'_>),
+    ) -> Result<(), TailError> {
+        if from >= to_exclusive {
+            return Ok(());
+        }
+        let span = self.span(partition, stop)?;
+        if from < span.start {
+            return Err(self.gone(partition, from, span));
+        }
+        let mut range = Range { partition, next: from, to: to_exclusive, reachable: span.end >= to_exclusive };
+        self.assign(partition, from)?;
+        let read = self.drain(&mut range, stop, &mut each);
+        self.consumer.unassign().map_err(|error| TailError::client(&error))?;
+        read
+    }
+
+    fn drain(
+        &mut self,
+        range: &mut Range,
+        stop: &AtomicBool,
+        each: &mut impl FnMut(&BorrowedMessage<'_>),
+    ) -> Result<(), TailError> {
+        let mut short_since: Option<Instant> = None;
+        while range.next < range.to {
+            if stop.load(Ordering::Relaxed) {
+                return Err(TailError::Stopped);
+            }
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => {
+                    short_since = None;
+                    if message.offset() < range.to {
+                        each(&message);
+                    }
+                    range.next = message.offset() + 1;
+                }
+                // The broker has nothing more, and had the whole range when it was asked: the rest holds no records.
+                Some(Err(KafkaError::PartitionEOF(_))) if range.reachable => return Ok(()),
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    short_since.get_or_insert_with(Instant::now);
+                    self.reach(range, stop)?;
+                }
+                Some(Err(error)) => self.judge(&error, range, stop)?,
+                None if short_since.is_some_and(|since| since.elapsed() > SHORT_FOR) => {
+                    self.reach(range, stop)?;
+                    if !range.reachable {
+                        let span = self.span(range.partition, stop)?;
+                        return Err(self.beyond(range.partition, range.to, span));
+                    }
+                    short_since = None;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks again whether the log has the whole range. Where it has, it is read anew from where we are: an end of
+    /// the partition told before this answer proves nothing, one told after it does.
+    fn reach(&mut self, range: &mut Range, stop: &AtomicBool) -> Result<(), TailError> {
+        if self.span(range.partition, stop)?.end >= range.to {
+            range.reachable = true;
+            self.assign(range.partition, range.next)?;
+        }
+        Ok(())
+    }
+
+    fn assign(&self, partition: i32, offset: i64) -> Result<(), TailError> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
+            .and_then(|()| self.consumer.assign(&list))
+            .map_err(|error| TailError::client(&error))
+    }
+
+    /// What an error between the records means; one that passes by itself is none.
+    fn judge(&mut self, error: &KafkaError, range: &Range, stop: &AtomicBool) -> Result<(), TailError> {
+        match error.rdkafka_error_code() {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+                let span = self.span(range.partition, stop)?;
+                Err(if range.next < span.start {
+                    self.gone(range.partition, range.next, span)
+                } else {
+                    self.beyond(range.partition, range.next, span)
+                })
+            }
+            // A broker that restarts may refuse for a moment: once connected, only the caller gives up.
+            _ if is_transient(error) || is_refused_credentials(error) => {
+                tracing::debug!(topic = %self.topic, partition = range.partition, %error, "reading goes on");
+                Ok(())
+            }
+            _ => Err(self.refused(error)),
+        }
+    }
+
+    fn refused(&self, error: &KafkaError) -> TailError {
+        let topic = self.topic.clone();
+        let session = self.consumer.context();
+        match session.last_trouble() {
+            Some(reason) if session.credentials_refused() => TailError::Topic { topic, reason },
+            _ => TailError::Topic { topic, reason: describe(error) },
+        }
+    }
+
+    fn gone(&self, partition: i32, wanted: i64, span: Span) -> TailError {
+        TailError::Gone { topic: self.topic.clone(), partition, wanted, start: span.start }
+    }
+
+    fn beyond(&self, partition: i32, wanted: i64, span: Span) -> TailError {
+        TailError::Beyond { topic: self.topic.clone(), partition, wanted, end: span.end }
+    }
+}
+
+/// A read under way.
+struct Range {
+    partition: i32,
+    next: i64,
+    to: i64,
+    /// The broker said, before the records now awaited were asked for, that the log reaches `to`.
+    reachable: bool,
+}
