@@ -1,4 +1,5 @@
-//! How long one record takes from bytes to transaction: a small, a typical and a full record, and a broken one.
+//! How long one record takes from bytes to transaction: a small, a typical and a full record, and a broken
+//! one, each beside serde_json's pass over the same bytes.
 
 use std::{hint::black_box, time::Duration};
 
@@ -23,6 +24,10 @@ fn bench(criterion: &mut Criterion) {
         assert_eq!(decode(&record, &rules).is_err(), name == "invalid", "{name}");
         group.throughput(Throughput::Bytes(value.len() as u64));
         group.bench_function(name, |bencher| bencher.iter(|| decode(black_box(&record), &rules)));
+        // What the grammar alone costs, nothing kept.
+        group.bench_function(format!("{name}, yardstick: serde_json skipping all"), |bencher| {
+            bencher.iter(|| serde_json::from_slice::<serde::de::IgnoredAny>(black_box(value.as_bytes())))
+        });
     }
     group.finish();
 }

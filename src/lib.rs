@@ -21,8 +21,10 @@
 //! | [`config`] | one table of settings, their sources and checks |
 //! | [`telemetry`] | logs, metrics, health |
 //! | [`bench`] | the line measured beside its yardsticks |
+//! | [`app`] | wiring, start and ordered stop |
 //! | [`cli`] | the commands |
 
+pub mod app;
 pub mod bench;
 pub mod cli;
 pub mod config;

@@ -11,11 +11,19 @@ use std::{
 
 use jsonschema::Validator;
 use sentra::domain::{
+    amount::{AmountMinor, Currency},
     decode::{Field, decode},
+    features::{FEATURES, digest},
     flags::Flags,
     invalid::InvalidReason,
+    phone::Phone,
+    policy,
+    reasons::Reason,
     rules::Rules,
+    signals::Signals,
+    time::{EventTimeMs, WallTimeUs},
     transaction::Record,
+    verdict::{Digest, Features, Kind, ModelRef, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source, Verdict, VerdictId},
 };
 use serde_json::Value;
 
@@ -153,4 +161,96 @@ fn the_closed_sets_of_the_schemas_are_those_of_the_code() {
     let described: BTreeSet<_> =
         transaction["properties"].as_object().expect("properties").keys().map(String::as_str).collect();
     assert_eq!(described, fields);
+}
+
+/// A verdict of a judged transaction with everything that one can have.
+fn judged<'a>(kind: Kind, reasons: &'a [Reason], row: &'a [f64; FEATURES]) -> Verdict<'a> {
+    let decision = policy::decide(78);
+    let source = Source { log: "7f3a9c01", partition: 0, offset: 0, previous_offset: -1, epoch: 0 };
+    let mut flags = Flags::default();
+    Flags::ALL.iter().for_each(|(flag, _)| flags.set(*flag, true));
+    Verdict {
+        transaction_id: Some("TXN1"),
+        risk_score: Some(decision.score),
+        risk_level: Some(decision.level),
+        signals: Some(Signals { velocity: 0.0, amount_anomaly: 1.0, device_new: 0.5, location_change: 0.25 }),
+        recommendation: decision.recommendation,
+        processing_time_ms: 1,
+        verdict_id: VerdictId(source),
+        kind,
+        duplicate_of: None,
+        reasons,
+        phone_number: Some(Phone::Subject([0xab; 32])),
+        institution_id: None,
+        amount: Some(AmountMinor(1)),
+        currency: Some(Currency::KES),
+        event_time: Some(EventTimeMs(0)),
+        decided_at: WallTimeUs(1),
+        model: Some(ModelRef { name: "default", version: "1" }),
+        policy_version: policy::POLICY_VERSION,
+        flags,
+        source,
+        features: Some(Features(row)),
+        feature_digest: Some(Digest(digest(row))),
+        schema_version: SCHEMA_VERSION,
+    }
+}
+
+#[test]
+fn what_the_code_writes_of_each_kind_validates_and_of_no_other() {
+    let mut row = [0.1; FEATURES];
+    row[0] = f64::NAN;
+    let (largest, conflict, duplicate) = (Reason::largest(&row, &row), [Reason::conflict(4)], [Reason::duplicate(4)]);
+    let broken = decode(&record(b"{}"), &Rules::default()).expect_err("no fields");
+    let fault = [Reason::invalid(&broken)];
+    let verdicts = [
+        judged(Kind::Scored, &largest, &row),
+        judged(Kind::Late, &[], &row),
+        judged(Kind::Conflict, &conflict, &row),
+        Verdict {
+            duplicate_of: Some(4),
+            signals: None,
+            features: None,
+            feature_digest: None,
+            ..judged(Kind::Duplicate, &duplicate, &row)
+        },
+        Verdict {
+            transaction_id: None,
+            risk_score: None,
+            risk_level: None,
+            signals: None,
+            recommendation: policy::Recommendation::Review,
+            phone_number: None,
+            amount: None,
+            currency: None,
+            event_time: None,
+            model: None,
+            features: None,
+            feature_digest: None,
+            ..judged(Kind::Invalid, &fault, &row)
+        },
+    ];
+    let validator = validator("verdict");
+    for verdict in &verdicts {
+        let mut json = serde_json::to_value(verdict).expect("a verdict is JSON");
+        let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{:?}: {errors:?}", verdict.kind);
+        // Its shape is its kind's alone, scored and late being alike.
+        for other in Kind::ALL.iter().filter(|other| **other != verdict.kind) {
+            let alike = [Kind::Scored, Kind::Late, Kind::Conflict];
+            json["kind"] = other.as_str().into();
+            let passes = alike[..2].contains(other) && alike.contains(&verdict.kind);
+            assert_eq!(validator.is_valid(&json), passes, "{:?} as {other:?}", verdict.kind);
+        }
+    }
+    let owner = OwnerRecord {
+        kind: Kind::Owner,
+        source: OwnerSource { log: "7f3a9c01", partition: 0 },
+        group: "sentra",
+        instance: "host-1-0",
+        version: "0.1.0",
+        decided_at: WallTimeUs(1),
+        schema_version: SCHEMA_VERSION,
+    };
+    assert!(validator.is_valid(&serde_json::to_value(owner).expect("an owner record is JSON")));
 }

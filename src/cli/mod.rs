@@ -7,16 +7,22 @@ mod completions;
 mod config;
 mod error;
 mod out;
-pub mod simulate;
+mod run;
+mod simulate;
+mod train;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
 pub use out::Out;
 
-use crate::config::{Config, ConfigErrors, Inputs};
+use crate::{
+    config::{Config, ConfigErrors, Inputs},
+    kafka::client::producer_config,
+};
+use simulate::KafkaTarget;
 
 /// Decides in milliseconds whether a mobile-money transaction looks like fraud.
 #[derive(Debug, Parser)]
@@ -46,6 +52,12 @@ pub struct Globals {
 pub enum Command {
     /// Check, show or describe the configuration.
     Config(config::Args),
+    /// Run roles of the line until a signal.
+    Run(run::Args),
+    /// Make labelled traffic, into files or Kafka.
+    Simulate(simulate::SimulateArgs),
+    /// Train a model.
+    Train(train::TrainArgs),
     /// Print completions for a shell.
     Completions(completions::Args),
 }
@@ -59,6 +71,17 @@ impl Cli {
         let Self { globals, command } = self;
         match command {
             Command::Config(args) => args.run(&globals),
+            Command::Run(args) => args.run(&globals),
+            Command::Simulate(args) => {
+                let config = globals.load()?;
+                let client = producer_config(&config.kafka);
+                let target = KafkaTarget { client, topic: config.topics.transactions };
+                simulate::run(&args, target).map_err(CliError::failed)
+            }
+            Command::Train(args) => {
+                let rules = Arc::new(globals.load()?.rules);
+                train::run(&args, &rules).map(drop).map_err(CliError::failed)
+            }
             Command::Completions(args) => args.run(),
         }
     }

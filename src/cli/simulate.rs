@@ -21,6 +21,11 @@ use crate::{
     train::simulate::{DEFAULT_CUSTOMERS, DEFAULT_START_MS, Disorder, Limit, Options, Restamp},
 };
 
+/// Events a day of one customer, agents and merchants included.
+const EVENTS_A_DAY_EACH: f64 = 5.6;
+/// The most customers that a rate calls for: about 60 MB.
+const MOST_CUSTOMERS: u64 = 200_000;
+
 /// Makes labelled mobile-money traffic: reproducible, with habits, hot phones, frauds and harmless look-alikes.
 #[derive(Args, Clone, Debug)]
 pub struct SimulateArgs {
@@ -33,9 +38,10 @@ pub struct SimulateArgs {
     /// Days of event time to make, in place of --events.
     #[arg(long, conflicts_with = "events")]
     pub days: Option<u64>,
-    /// Customers; agents and merchants are added in proportion.
-    #[arg(long, default_value_t = DEFAULT_CUSTOMERS, value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
-    pub customers: u64,
+    /// Customers; agents and merchants come in proportion [default: 2400; with --now and --rate as many as make the rate,
+    /// at most 200000].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
+    pub customers: Option<u64>,
     /// Event time of the start, RFC 3339 [default: 2026-01-12T00:00:00+03:00].
     #[arg(long, value_parser = event_time)]
     pub start: Option<i64>,
@@ -123,7 +129,9 @@ impl SimulateArgs {
     /// The simulation these arguments name; `now` counts with `--now` only.
     pub fn options(&self, now: SystemTime) -> Options {
         let now_ms = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        let defaults = Options::sized(self.seed, self.customers);
+        let steady = self.rate.filter(|_| self.now);
+        let customers = self.customers.unwrap_or(steady.map_or(DEFAULT_CUSTOMERS, customers_for));
+        let defaults = Options::sized(self.seed, customers);
         let limit = match (self.events, self.days) {
             (Some(records), _) => Limit::Records(records),
             (None, Some(days)) => Limit::Days(days),
@@ -131,7 +139,7 @@ impl SimulateArgs {
             (None, None) => defaults.limit,
         };
         let start_ms = if self.now { now_ms } else { self.start.unwrap_or(DEFAULT_START_MS) };
-        let restamp = self.rate.filter(|_| self.now).map(|per_second| Restamp { start_ms: now_ms, per_second });
+        let restamp = steady.map(|per_second| Restamp { start_ms: now_ms, per_second });
         let disorder = Disorder {
             late_share: self.disorder,
             late_spread_ms: self.disorder_minutes * MINUTE_MS,
@@ -140,6 +148,11 @@ impl SimulateArgs {
         };
         Options { limit, start_ms, fraud_rate: self.fraud_rate, disorder, restamp, ..defaults }
     }
+}
+
+/// Customers that make so many events a second by their own habits, within what fits into memory.
+fn customers_for(per_second: f64) -> u64 {
+    ((per_second * 86_400.0 / EVENTS_A_DAY_EACH) as u64).clamp(DEFAULT_CUSTOMERS, MOST_CUSTOMERS)
 }
 
 /// A bar on stderr; a count where the end is not known in records.
@@ -217,6 +230,9 @@ mod tests {
         let steady = options("--to-kafka --now --rate 200/s").unwrap();
         assert_eq!(steady.restamp, Some(Restamp { start_ms: 2_000_000_000_000, per_second: 200.0 }));
         assert_eq!(options("--to-kafka --rate 200").unwrap().restamp, None);
+        assert_eq!(steady.agents, Options::sized(1, MOST_CUSTOMERS).agents);
+        assert_eq!(options("--to-kafka --now --rate 1").unwrap().customers, 15_428);
+        assert_eq!(options("--to-kafka --now --rate 1 --customers 50").unwrap().customers, 50);
     }
 
     #[test]

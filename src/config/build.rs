@@ -40,7 +40,7 @@ impl Settings {
             model: ModelConfig {
                 path: self.text(MODEL_PATH).into(),
                 backend: match self.text(MODEL_BACKEND) {
-                    "lightgbm" => Backend::Lightgbm,
+                    "lightgbm" => Backend::LightGbm,
                     _ => Backend::Compiled,
                 },
             },

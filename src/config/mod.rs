@@ -30,6 +30,7 @@ pub use secret::Secret;
 pub use settings::{Settings, Source};
 
 use crate::domain::rules::Rules;
+pub use crate::model::scorer::Backend;
 
 /// Everything Sentra is told, valid and typed.
 #[derive(Clone, Debug)]
@@ -96,15 +97,6 @@ pub struct ModelConfig {
     pub path: PathBuf,
     /// What evaluates the trees.
     pub backend: Backend,
-}
-
-/// What evaluates the trees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// Sentra's own flat arrays.
-    Compiled,
-    /// LightGBM's library.
-    Lightgbm,
 }
 
 /// The scoring shards.

@@ -18,7 +18,7 @@ pub struct Settling {
     decisions: Decisions,
     foreign: Option<String>,
     ignored: u64,
-    gaps: u64,
+    first_gap: Option<(i64, i64)>,
 }
 
 /// What the verdict partition says of the past.
@@ -32,8 +32,8 @@ pub struct Settled {
     pub foreign: Option<String>,
     /// Zombies' verdicts ignored.
     pub ignored: u64,
-    /// Accepted verdicts whose chain was broken.
-    pub gaps: u64,
+    /// The first break in the chain: the input offset that counted before, and the one the verdict names.
+    pub first_gap: Option<(i64, i64)>,
 }
 
 impl Settling {
@@ -42,18 +42,21 @@ impl Settling {
         let reader = Reader::new(start, None, start);
         // From its very first record on, the chain begins behind -1.
         let reader = if start == 0 { reader.after(Some(-1)) } else { reader };
-        Self { reader, log, decisions: Decisions::default(), foreign: None, ignored: 0, gaps: 0 }
+        Self { reader, log, decisions: Decisions::default(), foreign: None, ignored: 0, first_gap: None }
     }
 
     /// Takes the record at `offset`. A fate of [`Fate::GoBack`] cannot come up: reading begins at the log's start.
     pub fn take(&mut self, offset: i64, value: &[u8]) -> Fate {
         let head = Head::parse(value);
         let record = Record::of(head.as_ref());
+        let before = self.reader.last();
         let fate = self.reader.take(offset, record);
         match (fate, record, head) {
             (Fate::Ignored, ..) => self.ignored += 1,
-            (Fate::Accepted { gap }, Record::Verdict { source, .. }, Some(head)) => {
-                self.gaps += u64::from(gap);
+            (Fate::Accepted { gap }, Record::Verdict { source, previous, .. }, Some(head)) => {
+                if gap && self.first_gap.is_none() {
+                    self.first_gap = Some((before.unwrap_or(-1), previous));
+                }
                 if head.source.log != self.log {
                     self.foreign = Some(head.source.log.to_string());
                 }
@@ -73,9 +76,9 @@ impl Settling {
 
     /// Ends the reading.
     pub fn finish(self) -> Settled {
-        let Self { reader, decisions, foreign, ignored, gaps, .. } = self;
+        let Self { reader, decisions, foreign, ignored, first_gap, .. } = self;
         // -1 stands for "before the very first", not for an offset.
-        Settled { last: reader.last().filter(|last| *last >= 0), decisions, foreign, ignored, gaps }
+        Settled { last: reader.last().filter(|last| *last >= 0), decisions, foreign, ignored, first_gap }
     }
 }
 

@@ -1,17 +1,24 @@
 //! Raw scores of rows, equal to LightGBM's to the last bit: the same leaf of each tree, summed in tree order.
 //!
-//! Two ways to the same leaves, both on ranks (`plan`) and free of branches on data. One row alone walks eight trees of
-//! like depth in step, so that their loads overlap. Many rows go through each tree together: every split tells, for
+//! Two ways to the same leaves, both on ranks (`plan`) and almost free of branches on data. One row alone walks eight
+//! trees in step, so that their loads overlap. Many rows go through each tree together: every split tells, for
 //! all rows at once, which leaves are out, and the first leaf left is the one reached (QuickScorer, Lucchese et al.,
 //! SIGIR 2015, turned from one row and many trees to one tree and many rows). The compiler vectorises that loop for
 //! any processor; nothing here is specific to one.
 
 use super::forest::Forest;
-use super::plan::{Plan, TreePlan, WALK_LANES};
+use super::plan::{Plan, TreePlan};
 use crate::domain::features::Row;
 
 /// LightGBM reads what is at most this as zero (`kZeroThreshold`, a float literal).
 const ZERO_BOUND: f64 = 1e-35_f32 as f64;
+
+/// Trees that one row walks in step: their loads overlap, and the walk's state still fits the registers.
+const WALK_LANES: usize = 8;
+/// Steps between two looks at whether all of them have arrived: each look costs a branch that is hard to foresee.
+const STEPS_A_LOOK: usize = 3;
+/// The most columns whose ranks are kept on the stack; a model of numerical features has at most 48 in practice.
+const STACK_COLUMNS: usize = 64;
 
 /// Rows that go through the trees together, where there are many.
 const WIDE: usize = 64;
@@ -23,12 +30,11 @@ const FEWEST_TOGETHER: usize = 14;
 impl Forest {
     /// The raw score of one row.
     pub fn raw_one(&self, row: &Row) -> f64 {
-        let ranks = self.plan.ranks(row);
-        let mut values = vec![0.0; self.plan.trees.len()];
-        for group in self.plan.by_depth.chunks_exact(WALK_LANES) {
-            self.plan.walk_group(group, &ranks, &mut values);
+        if self.plan.columns <= STACK_COLUMNS {
+            self.plan.raw_alone(row, &mut [0; STACK_COLUMNS])
+        } else {
+            self.plan.raw_alone(row, &mut vec![0; self.plan.columns])
         }
-        values.iter().fold(0.0, |sum, value| sum + value)
     }
 
     /// The raw scores of rows, in their order; `out` is cleared first.
@@ -66,18 +72,33 @@ impl Plan {
         }
     }
 
-    /// Walks some trees in step, each to its leaf; the group is sorted by depth, so its last tree is the deepest.
-    fn walk_group(&self, group: &[u32], ranks: &[u16], values: &mut [f64]) {
-        let trees: [TreePlan; WALK_LANES] = std::array::from_fn(|lane| self.trees[group[lane] as usize]);
-        let mut at = [0_u16; WALK_LANES];
-        for _ in 0..trees[WALK_LANES - 1].depth {
-            for (at, tree) in at.iter_mut().zip(&trees) {
-                let node = self.nodes[tree.node_base as usize + usize::from(*at)];
-                *at = node.children[usize::from(ranks[usize::from(node.column)] > node.threshold)];
+    /// The score of one row; `ranks` is room for its columns.
+    fn raw_alone(&self, row: &Row, ranks: &mut [u16]) -> f64 {
+        self.see(row, |column, rank| ranks[column] = rank);
+        let mut sum = 0.0;
+        for group in self.trees.chunks(WALK_LANES) {
+            // A group that is not full walks its last tree in the lanes that are left.
+            let trees: [TreePlan; WALK_LANES] = std::array::from_fn(|lane| group[lane.min(group.len() - 1)]);
+            for (tree, at) in group.iter().zip(self.walk(&trees, ranks)) {
+                sum += self.leaves[tree.leaf_base as usize + usize::from(at - tree.splits)];
             }
         }
-        for ((at, tree), &number) in at.iter().zip(&trees).zip(group) {
-            values[number as usize] = self.leaves[tree.leaf_base as usize + usize::from(at - tree.splits)];
+        sum
+    }
+
+    /// Walks trees in step, each to its leaf, where it stays.
+    fn walk(&self, trees: &[TreePlan; WALK_LANES], ranks: &[u16]) -> [u16; WALK_LANES] {
+        let mut at = [0_u16; WALK_LANES];
+        loop {
+            for _ in 0..STEPS_A_LOOK {
+                for (at, tree) in at.iter_mut().zip(trees) {
+                    let node = self.nodes[tree.node_base as usize + usize::from(*at)];
+                    *at = node.children[usize::from(ranks[usize::from(node.column)] > node.threshold)];
+                }
+            }
+            if at.iter().zip(trees).fold(true, |all, (at, tree)| all & (*at >= tree.splits)) {
+                return at;
+            }
         }
     }
 

@@ -215,6 +215,8 @@ impl NewModel {
         write(&draft.join(METRICS_FILE), &json(&self.metrics))?;
         write(&draft.join(CARD_FILE), &self.card)?;
         write(&draft.join(MANIFEST_FILE), &json(&self.manifest(&scaling)))?;
+        // What was written must read back: a metric that is not finite, for one, would not.
+        Model::load(&draft)?;
         fs::rename(&draft, &folder).map_err(|source| unwritable(&folder, &source))?;
         Ok(folder)
     }
@@ -338,3 +340,7 @@ fn write(file: &Path, text: &str) -> Result<(), ModelError> {
 fn unwritable(file: &Path, source: &std::io::Error) -> ModelError {
     ModelError::Unwritable { file: file.to_owned(), what: source.to_string() }
 }
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod tests;

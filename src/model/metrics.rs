@@ -17,12 +17,55 @@ pub struct Metrics {
     pub validation_frauds: u64,
     /// Area under the ROC curve, 0.5 to 1.
     pub auc: f64,
+    /// Mean precision over the frauds, each at its own probability, 0 to 1.
+    pub average_precision: f64,
     /// Mean cross entropy of the calibrated probabilities, in nats.
     pub log_loss: f64,
     /// The share of fraud that precision and alerts are given for, 0 to 1.
     pub base_rate: f64,
     /// One entry an anchor of the score map.
     pub anchors: Vec<AtAnchor>,
+    /// One entry a kind of fraud, or of harmless payments that look like it, where the data names them.
+    #[serde(default)]
+    pub plays: Vec<PlayMetrics>,
+}
+
+/// How one named kind of fraud, or of harmless payments that look like it, is scored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlayMetrics {
+    /// As in the labels.
+    pub name: String,
+    /// Whether it is fraud.
+    pub fraud: bool,
+    /// Events measured on.
+    pub events: u64,
+    /// Share of them that reaches each anchor from 40 on, where the levels begin.
+    pub reached: Vec<Reached>,
+}
+
+/// The share of events that have at least a score.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reached {
+    /// The score.
+    pub score: u8,
+    /// 0 to 1.
+    pub share: f64,
+}
+
+/// The least anchor that a level begins at.
+const FIRST_LEVEL: u8 = 40;
+
+impl PlayMetrics {
+    /// Measures the events of one kind; `None` where there are none.
+    pub fn measure(name: &str, events: &[Judged]) -> Option<Self> {
+        let fraud = events.first()?.fraud;
+        let reached = |score| share(events.iter().filter(|event| event.score >= score).count(), events.len());
+        let levels = ANCHORS.iter().filter(|(score, _)| *score >= FIRST_LEVEL);
+        let reached = levels.map(|(score, _)| Reached { score: *score, share: reached(*score) }).collect();
+        Some(Self { name: name.to_owned(), fraud, events: events.len() as u64, reached })
+    }
 }
 
 /// What a score threshold means.
@@ -62,9 +105,11 @@ impl Metrics {
             validation_rows: judged.len() as u64,
             validation_frauds: frauds as u64,
             auc: auc(judged),
+            average_precision: average_precision(judged),
             log_loss: log_loss(judged),
             base_rate,
             anchors: ANCHORS.iter().map(|(score, _)| AtAnchor::measure(judged, *score, base_rate)).collect(),
+            plays: Vec::new(),
         }
     }
 }
@@ -101,6 +146,20 @@ fn auc(judged: &[Judged]) -> f64 {
     if frauds * below > 0.0 { pairs / (frauds * below) } else { 0.5 }
 }
 
+/// Precision at each fraud's probability, averaged over the frauds; ties count as reached together.
+fn average_precision(judged: &[Judged]) -> f64 {
+    let mut falling: Vec<&Judged> = judged.iter().collect();
+    falling.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    let (mut reached, mut caught, mut sum) = (0.0, 0.0, 0.0);
+    for tied in falling.chunk_by(|a, b| a.probability.total_cmp(&b.probability).is_eq()) {
+        let here = tied.iter().filter(|event| event.fraud).count() as f64;
+        reached += tied.len() as f64;
+        caught += here;
+        sum += here * caught / reached;
+    }
+    if caught > 0.0 { sum / caught } else { 0.0 }
+}
+
 fn log_loss(judged: &[Judged]) -> f64 {
     const CLIP: f64 = 1e-15;
     let loss = |event: &Judged| {
@@ -124,6 +183,23 @@ mod tests {
         assert_eq!(auc(&judged(&[(0.9, 0, false), (0.1, 0, true)])), 0.0);
         assert_eq!(auc(&judged(&[(0.5, 0, false), (0.5, 0, true), (0.2, 0, false), (0.2, 0, true)])), 0.5);
         assert_eq!(auc(&judged(&[(0.5, 0, false)])), 0.5);
+    }
+
+    #[test]
+    fn average_precision_is_one_for_a_perfect_order_and_the_share_of_fraud_for_ties() {
+        assert_eq!(average_precision(&judged(&[(0.9, 0, true), (0.8, 0, true), (0.1, 0, false)])), 1.0);
+        assert_eq!(average_precision(&judged(&[(0.5, 0, true), (0.5, 0, false)])), 0.5);
+        let mixed = judged(&[(0.9, 0, false), (0.8, 0, true), (0.7, 0, false), (0.6, 0, true)]);
+        assert_eq!(average_precision(&mixed), 0.5);
+        assert_eq!(average_precision(&[]), 0.0);
+    }
+
+    #[test]
+    fn a_kind_of_fraud_is_measured_at_the_levels() {
+        let kind = PlayMetrics::measure("kind", &judged(&[(0.9, 95, true), (0.5, 70, true)])).unwrap();
+        let reached: Vec<(u8, f64)> = kind.reached.iter().map(|at| (at.score, at.share)).collect();
+        assert_eq!(reached, [(40, 1.0), (70, 1.0), (90, 0.5)]);
+        assert_eq!(PlayMetrics::measure("none", &[]), None);
     }
 
     #[test]

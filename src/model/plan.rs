@@ -18,9 +18,6 @@ const ALWAYS_LEFT: u16 = 0;
 /// The greatest tree that has a leaf mask; larger ones are walked.
 pub(super) const MASK_LEAVES: usize = u32::BITS as usize;
 
-/// Trees that one row walks in step: their loads overlap, and the walk's state still fits the registers.
-pub(super) const WALK_LANES: usize = 8;
-
 /// A whole forest.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -34,8 +31,6 @@ pub(super) struct Plan {
     pub(super) masks: Vec<MaskNode>,
     /// The leaf values of all trees, from left to right.
     pub(super) leaves: Vec<f64>,
-    /// The trees by rising depth, for the walk of one row; the last is repeated to fill its group.
-    pub(super) by_depth: Vec<u32>,
 }
 
 /// A feature that some split reads.
@@ -102,12 +97,10 @@ impl Plan {
             nodes: Vec::new(),
             masks: Vec::new(),
             leaves: Vec::new(),
-            by_depth: Vec::new(),
         };
         for tree in trees {
             plan.push(tree, &thresholds, &numbers);
         }
-        plan.by_depth = plan.groups();
         Ok(plan)
     }
 
@@ -145,15 +138,6 @@ impl Plan {
             self.leaves[leaf_base + usize::from(walk.position[leaf])] = *value;
         }
         self.trees.push(at);
-    }
-
-    fn groups(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.trees.len() as u32).collect();
-        order.sort_by_key(|&tree| self.trees[tree as usize].depth);
-        if let Some(&deepest) = order.last() {
-            order.resize(order.len().next_multiple_of(WALK_LANES), deepest);
-        }
-        order
     }
 }
 

@@ -138,7 +138,7 @@ mod tests {
     fn the_map_rises_from_0_to_100_and_never_falls() {
         let (legitimate, all) = validation();
         let map = ScoreMap::fit(&legitimate, &all).unwrap();
-        let scores: Vec<u8> = (-1_200..=700).map(|step| map.score(f64::from(step) / 100.0)).collect();
+        let scores: Vec<u8> = (-12_000..=7_000).map(|step| map.score(f64::from(step) / 1_000.0)).collect();
         assert!(scores.is_sorted());
         assert_eq!((scores[0], scores[scores.len() - 1]), (0, 100));
         assert!((0..100).all(|score| scores.contains(&score)), "no score is skipped");

@@ -1,1 +1,178 @@
-//! shard
+//! A shard: one thread, one consumer, one producer, one scorer and the state of the partitions it owns. It runs each
+//! batch from poll to produce: no locks, no queues and no async on that path.
+//!
+//! ```text
+//! assigned ─► claiming ─► settling ─► replaying ─► live ─┬─► revoked
+//!     ▲     owner record   verdicts     silent           │
+//!     └────────── fenced ◄── newer owner ◄── checking ◄──┘ a jump in the acknowledgements
+//! ```
+//!
+//! A partition that is claimed, settled or replayed holds up no other: all that blocks is done by `recover`'s thread.
+
+mod assignment;
+mod context;
+mod deliver;
+mod housekeeping;
+mod letters;
+mod ownership;
+mod recover;
+mod slot;
+mod turn;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{consumer::Consumer, error::KafkaError};
+use thiserror::Error;
+
+use crate::{
+    config::Config,
+    domain::{features::Row, identity::LogId},
+    engine::emit::Emitter,
+    kafka::tail::TailError,
+    model::{
+        folder::Model,
+        scorer::{Scorer, ScorerError},
+    },
+    telemetry::{Tally, Telemetry},
+};
+use assignment::Input;
+use deliver::Verdicts;
+use letters::DeadLetters;
+use recover::Recoveries;
+use slot::Slot;
+
+/// How long a stop may take before what is still undelivered is left to the next owner.
+const STOP_BUDGET: Duration = Duration::from_secs(8);
+
+/// Why a shard ended.
+#[derive(Debug, Error)]
+pub enum ShardError {
+    /// The client cannot be made: a property is wrong.
+    #[error("the Kafka client cannot be made: {0}; check kafka.properties")]
+    Client(#[from] KafkaError),
+    /// The recovery's clients cannot be made.
+    #[error(transparent)]
+    Recovery(#[from] TailError),
+    /// The model cannot be served by the chosen backend.
+    #[error(transparent)]
+    Scorer(#[from] ScorerError),
+    /// The consumer or its subscription failed for good.
+    #[error("the consumer failed for good: {0}")]
+    Fatal(String),
+}
+
+/// What all shards of a process share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The model served.
+    pub model: Arc<Model>,
+    /// The transaction topic's id.
+    pub log: LogId,
+    /// How many partitions the transaction topic has.
+    pub partitions: i32,
+    /// How many the verdict topic has.
+    pub verdict_partitions: i32,
+    /// Set once to stop.
+    pub stop: Arc<AtomicBool>,
+    /// Logs, metrics, health.
+    pub telemetry: Telemetry,
+}
+
+/// One shard.
+pub struct Shard {
+    number: usize,
+    shared: Shared,
+    short_log: String,
+    instance: String,
+    input: Input,
+    verdicts: Verdicts,
+    letters: DeadLetters,
+    recoveries: Recoveries,
+    scorer: Scorer,
+    emitter: Emitter,
+    slots: HashMap<i32, Slot>,
+    /// When each partition's epochs were lost lately, for slots come and go.
+    losses: HashMap<i32, Vec<Instant>>,
+    generations: usize,
+    scratch: Scratch,
+    tally: Tally,
+    next_housekeeping: Instant,
+    next_commit: Instant,
+}
+
+/// Buffers that turns use again and again.
+#[derive(Default)]
+struct Scratch {
+    rows: Vec<Row>,
+    raw: Vec<f64>,
+    verdict: Vec<u8>,
+}
+
+impl Shard {
+    /// Connects the shard's clients and subscribes; nothing is read before the first turn.
+    ///
+    /// # Errors
+    /// A property is wrong, or the model cannot be served.
+    pub fn new(number: usize, shared: Shared) -> Result<Self, ShardError> {
+        let config = &shared.config;
+        let instance = format!("{}-{}-{number}", host_name(), std::process::id());
+        let scorer = Scorer::new(&shared.model, config.model.backend)?;
+        let now = Instant::now();
+        Ok(Self {
+            number,
+            short_log: shared.log.short(),
+            instance,
+            input: Input::subscribe(config)?,
+            verdicts: Verdicts::new(config)?,
+            letters: DeadLetters::new(config),
+            recoveries: Recoveries::start(number, &shared)?,
+            scorer,
+            emitter: Emitter::new(Arc::clone(&shared.model), config.score.features),
+            slots: HashMap::new(),
+            losses: HashMap::new(),
+            generations: 0,
+            scratch: Scratch::default(),
+            tally: Tally::new(&shared.telemetry.metrics),
+            next_housekeeping: now,
+            next_commit: now,
+            shared,
+        })
+    }
+
+    /// Turns until told to stop, then finishes in-flight work, commits and leaves the group.
+    ///
+    /// # Errors
+    /// A failure that no retry mends.
+    pub fn run(mut self) -> Result<(), ShardError> {
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            self.turn()?;
+        }
+        self.finish();
+        Ok(())
+    }
+
+    /// Ordered stop: no new records, the last verdicts acknowledged, offsets committed, the group left.
+    fn finish(&mut self) {
+        let deadline = Instant::now() + STOP_BUDGET;
+        while self.slots.values().any(Slot::is_busy) && Instant::now() < deadline {
+            self.verdicts.wait(Duration::from_millis(10));
+            self.take_acknowledgements();
+            self.release_held();
+        }
+        self.commit();
+        self.input.consumer.unsubscribe();
+    }
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned())
+}

@@ -10,12 +10,10 @@ use std::{
 use indicatif::ProgressBar;
 
 use super::SimulateError;
-use crate::train::simulate::{Options, Repeat, Simulated, Simulation};
-
-/// The file of transactions, one JSON object a line.
-pub const TRANSACTIONS: &str = "transactions.jsonl";
-/// The file of labels, one line a transaction (not a record: repeats have the label of the first).
-pub const LABELS: &str = "labels.jsonl";
+use crate::train::{
+    dataset::{LABELS, TRANSACTIONS},
+    simulate::{Options, Repeat, Simulated, Simulation},
+};
 
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 1 << 20;

@@ -13,11 +13,14 @@ use rdkafka::ClientConfig;
 
 use super::{
     SimulateArgs, SimulateError,
-    files::{Counts, LABELS, Lines},
+    files::{Counts, Lines},
 };
 use crate::{
     kafka::load::Load,
-    train::simulate::{Options, Repeat, Simulated, Simulation},
+    train::{
+        dataset::LABELS,
+        simulate::{Options, Repeat, Simulated, Simulation},
+    },
 };
 
 /// How long one wait lasts at most, so that the bar and refusals are seen.

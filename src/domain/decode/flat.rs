@@ -1,10 +1,15 @@
-//! The fast pass: a flat JSON object, cut into its fields' texts without a copy or an allocation.
+//! The fast pass: a JSON object, cut into its fields' texts without a copy or an allocation.
 //!
-//! It accepts only what serde_json's pass (`tokens`) accepts, with the same texts; whatever is unusual (nested values,
-//! escaped keys) or wrong it leaves to that pass, which alone refuses. So it can be slow to accept, never wrong. Not a
+//! It accepts only what serde_json's pass (`tokens`) accepts, with the same texts; whatever is unusual (escaped keys)
+//! or wrong it leaves to that pass, which alone refuses; a nested value it has serde_json skip. So it can be slow to accept, never wrong. Not a
 //! JSON parser: it does not say what is wrong, and its input is UTF-8 already.
 
-use super::tokens::{Field, Tokens};
+use serde_json::value::RawValue;
+
+use super::{
+    MAX_DEPTH,
+    tokens::{Field, Tokens, nests_too_deep},
+};
 
 /// The fields of `text`, or `None` where serde_json's pass must look.
 pub(super) fn scan(text: &str) -> Option<Tokens<'_>> {
@@ -80,6 +85,7 @@ impl<'a> Cursor<'a> {
             b't' => self.literal(b"true")?,
             b'f' => self.literal(b"false")?,
             b'n' => self.literal(b"null")?,
+            b'{' | b'[' => self.nested()?,
             _ => return None,
         }
         self.since(start)
@@ -147,6 +153,13 @@ impl<'a> Cursor<'a> {
         (self.at > start).then_some(())
     }
 
+    fn nested(&mut self) -> Option<()> {
+        let rest = self.text.get(self.at..)?;
+        let skipped = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>().next()?.ok()?.get();
+        self.at += skipped.len();
+        (!nests_too_deep(skipped, MAX_DEPTH - 1)).then_some(())
+    }
+
     fn literal(&mut self, word: &[u8]) -> Option<()> {
         self.bytes[self.at..].starts_with(word).then(|| self.at += word.len())
     }
@@ -198,11 +211,12 @@ mod tests {
     }
 
     #[test]
-    fn flat_objects_are_cut_and_all_else_is_left() {
+    fn objects_are_cut_and_all_else_is_left() {
         let taken = [
             "{}",
             " {\t} \n",
             r#"{"amount":1}"#,
+            r#"{"a":{"b":[1,{}]},"c":[]}"#,
             r#"{ "amount" : -0.5e+10 , "x" : "\u00e9\n\"" , "y":true,"z":false,"n":null,"0":0 }"#,
         ];
         for text in taken {
@@ -219,8 +233,8 @@ mod tests {
             "{\"a\":1,}",
             "{\"a\":1 \"b\":2}",
             "{\"a\":1}x",
-            "{\"a\":{}}",
-            "{\"a\":[]}",
+            "{\"a\":{]}",
+            "{\"a\":[}",
             "{\"a\":01}",
             "{\"a\":-}",
             "{\"a\":1.}",

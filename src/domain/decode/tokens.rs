@@ -1,6 +1,6 @@
 //! The pass over the bytes: which known field has which JSON text.
 //!
-//! A flat object takes the fast pass (`flat`); serde_json reads what that leaves, and alone refuses. Nothing is
+//! An object takes the fast pass (`flat`); serde_json reads what that leaves, and alone refuses. Nothing is
 //! interpreted or copied here. Unknown fields are skipped, but may not nest
 //! without bound; their keys must be readable text, or nobody could tell that they are unknown.
 
@@ -150,7 +150,7 @@ fn misshapen(text: &str) -> Fault {
 }
 
 /// Whether brackets outside strings nest more than `limit` deep. Total on any text, JSON or not.
-fn nests_too_deep(text: &str, limit: usize) -> bool {
+pub(super) fn nests_too_deep(text: &str, limit: usize) -> bool {
     if !text.starts_with(['{', '[', ' ', '\t', '\n', '\r']) {
         return false;
     }

@@ -179,9 +179,9 @@ impl Customer {
             away: None,
             device,
             second_device: dice.chance(0.12).then(|| dice.bits()),
-            replace_device_ms: start_ms + (dice.exponential(400.0) * DAY_MS as f64) as i64,
+            replace_device_ms: start_ms + device_life_ms(dice),
             uses_app: dice.chance(persona.app_share()),
-            curiosity: dice.range(0.02, 0.12) * if persona == Persona::Trader { 2.0 } else { 1.0 },
+            curiosity: dice.range(0.03, 0.16) * if persona == Persona::Trader { 2.0 } else { 1.0 },
             contacts: std::array::from_fn(|_| somebody(dice, population)),
             tills: std::array::from_fn(|_| till(dice, home)),
             paybills: std::array::from_fn(|_| paybill(dice)),
@@ -276,10 +276,11 @@ impl Customer {
     fn device_at(&mut self, dice: &mut Dice, at_ms: i64) -> Option<u64> {
         if at_ms >= self.replace_device_ms {
             self.device = dice.bits();
-            self.replace_device_ms = at_ms + (dice.exponential(400.0) * DAY_MS as f64) as i64;
+            self.replace_device_ms = at_ms + device_life_ms(dice);
         }
-        if dice.chance(0.04) {
-            return None;
+        // Not every switch learns the device every time, and people borrow phones.
+        if dice.chance(0.05) {
+            return if dice.chance(0.92) { None } else { Some(dice.bits()) };
         }
         match self.second_device {
             Some(second) if dice.chance(0.15) => Some(second),
@@ -336,8 +337,9 @@ impl Customer {
         };
         let payday = if is_payday(at_ms) { 0.25 } else { 0.0 };
         let shillings = dice.log_normal(self.log_amount + shift + payday, self.spread);
-        // Rent, school fees and the like: large, but a habit of everyone.
-        let large = if kind != TransactionType::Airtime && dice.chance(0.02) { dice.range(3.0, 12.0) } else { 1.0 };
+        // Rent, school fees, land: large, but now and then in everyone's life.
+        let large = kind != TransactionType::Airtime && dice.chance(0.025);
+        let large = if large { libm::exp(dice.range(0.8, 3.0)) } else { 1.0 };
         rounded_minor(shillings * large, step)
     }
 
@@ -366,6 +368,11 @@ impl Customer {
     pub fn follows_at(&self, dice: &mut Dice, at_ms: i64) -> Option<i64> {
         dice.chance(0.13).then(|| at_ms + (dice.exponential(6.0) * MINUTE_MS as f64) as i64 + 20_000)
     }
+}
+
+/// How long a device lasts: 300 days on average.
+fn device_life_ms(dice: &mut Dice) -> i64 {
+    (dice.exponential(300.0) * DAY_MS as f64) as i64
 }
 
 /// Shillings to minor units, rounded to a multiple of `step` shillings from 4 steps on.

@@ -9,7 +9,7 @@ use super::dice::Dice;
 pub struct Place(pub u8);
 
 /// A place a line: its name first, latitude and longitude last.
-const TABLE: &str = include_str!("places.csv");
+const TABLE: &str = include_str!("../../domain/places.csv");
 
 /// Places where more people live than in an ordinary county seat (weight 1).
 const WEIGHTS: [(&str, f64); 9] = [

@@ -2,7 +2,7 @@
 //!
 //! Look-alikes: a small trader paying many suppliers; airtime and small change before the rent.
 
-use super::{Scheme, Stage, Thief};
+use super::{Hand, Scheme, Stage, Thief};
 use crate::{
     domain::{
         time::{DAY_MS, HOUR_MS},
@@ -25,33 +25,34 @@ fn test_and_drain(stage: &mut Stage<'_>, actor: usize) -> Vec<Event> {
     let home = stage.home(actor);
     let thief = Thief {
         // A stolen phone is the victim's own device; stolen credentials are used on another.
-        device: stage.dice.chance(0.45).then(|| stage.dice.bits()),
+        device: if stage.dice.chance(0.4) { Hand::Own(stage.dice.bits()) } else { Hand::Victims },
         place: match stage.dice.weighted(&[0.6, 0.25, 0.15]) {
             0 => None,
             1 => Some(Where::At(stage.places.draw_other(stage.dice, home))),
             _ => Some(Where::Unknown),
         },
     };
+    let (low_s, high_s) = stage.pace();
     let mut at_ms = stage.at_ms;
     let mut events = Vec::new();
-    for _ in 0..stage.dice.between(3, 8) {
+    for _ in 0..stage.dice.between(2, 7) {
         let party = match stage.dice.weighted(&[0.5, 0.3, 0.2]) {
             0 => Party::Phone(outsider(stage.dice)),
             1 => Party::Till(till(stage.dice, home)),
             _ => Party::Nobody,
         };
-        let amount = stage.dice.between(1, 10) * 1_000;
+        let amount = stage.dice.between(1, 20) * 1_000;
         events.push(stage.stolen(actor, at_ms, party, amount, &thief));
-        at_ms += stage.pause(20, 150);
+        at_ms += stage.pause(low_s, high_s);
     }
     at_ms += stage.pause(60, 1_800);
     let mules: Vec<Party> = (0..stage.dice.between(1, 3)).map(|_| stage.mule()).collect();
-    let boldness = stage.dice.range(1.2, 3.2);
-    for _ in 0..stage.dice.between(2, 6) {
+    let boldness = stage.dice.range(0.2, 2.9);
+    for _ in 0..stage.dice.between(1, 5) {
         let amount = stage.customers[actor].amount_times(stage.dice, libm::exp(boldness));
         let party = stage.dice.pick(&mules);
         events.push(stage.stolen(actor, at_ms, party, amount, &thief));
-        at_ms += stage.pause(20, 240);
+        at_ms += stage.pause(low_s, high_s);
     }
     stage.customers[actor].quiet_until_ms = at_ms + stage.dice.between(DAY_MS / 2, 2 * DAY_MS);
     events

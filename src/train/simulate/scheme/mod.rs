@@ -121,7 +121,11 @@ impl Stage<'_> {
             _ => TransactionType::P2p,
         };
         let event = self.own(actor, at_ms, kind, party, amount_minor);
-        let device = if self.dice.chance(0.06) { None } else { thief.device.or(event.device) };
+        let device = match thief.device {
+            Hand::Victims => event.device,
+            Hand::Hidden => None,
+            Hand::Own(device) => (!self.dice.chance(0.06)).then_some(device),
+        };
         Event { device, place: thief.place.unwrap_or(event.place), ..event }
     }
 
@@ -135,13 +139,30 @@ impl Stage<'_> {
         self.dice.between(low_s * SECOND_MS, high_s * SECOND_MS)
     }
 
+    /// Seconds between two payments of a thief, in a hurry or careful not to look so.
+    fn pace(&mut self) -> (i64, i64) {
+        if self.dice.chance(0.65) { (20, 400) } else { (600, 9_000) }
+    }
+
     fn home(&self, actor: usize) -> Place {
         self.customers[actor].home
     }
 }
 
-/// What a thief brings along; `None` means the victim's own.
+/// What a thief brings along.
 struct Thief {
-    device: Option<u64>,
+    device: Hand,
+    /// `None` is wherever the victim is.
     place: Option<Where>,
+}
+
+/// Whose device a thief uses.
+#[derive(Clone, Copy)]
+enum Hand {
+    /// The victim's, stolen or controlled from afar.
+    Victims,
+    /// The thief's own.
+    Own(u64),
+    /// One that the switch does not learn.
+    Hidden,
 }

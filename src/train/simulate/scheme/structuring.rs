@@ -11,8 +11,8 @@ use crate::{
     },
 };
 
-/// Transfers that are reported or refused above these, in shillings.
-const LIMITS: [i64; 2] = [70_000, 150_000];
+/// Transfers above these cost more, are reported or refused, in shillings.
+const LIMITS: [i64; 5] = [10_000, 20_000, 35_000, 70_000, 150_000];
 
 pub(super) const SCHEME: Scheme = Scheme {
     name: "structuring",
@@ -22,10 +22,13 @@ pub(super) const SCHEME: Scheme = Scheme {
 };
 
 fn structuring(stage: &mut Stage<'_>, actor: usize) -> Vec<Event> {
-    let limit = stage.dice.pick(&LIMITS);
-    let takers: Vec<Party> = (0..stage.dice.between(4, 10)).map(|_| stage.mule()).collect();
-    let lasts_ms = stage.dice.between(4 * HOUR_MS, 14 * HOUR_MS);
-    let count = stage.dice.between(6, 18);
+    // The limit that is out of this customer's ordinary, but not out of reach.
+    let reach = stage.customers[actor].log_amount + stage.dice.range(1.5, 3.5);
+    let above = |limit: &&i64| libm::log(**limit as f64) > reach;
+    let limit = LIMITS.iter().find(above).copied().unwrap_or(LIMITS[LIMITS.len() - 1]);
+    let takers: Vec<Party> = (0..stage.dice.between(3, 8)).map(|_| stage.mule()).collect();
+    let lasts_ms = stage.dice.between(4 * HOUR_MS, 20 * HOUR_MS);
+    let count = stage.dice.between(4, 14);
     (0..count)
         .map(|_| {
             let at_ms = stage.at_ms + stage.dice.between(0, lasts_ms);
@@ -37,7 +40,7 @@ fn structuring(stage: &mut Stage<'_>, actor: usize) -> Vec<Event> {
 }
 
 fn chama_treasurer(stage: &mut Stage<'_>, actor: usize) -> Vec<Event> {
-    let share = stage.dice.pick(&[5_000, 10_000, 20_000, 35_000, 50_000, 68_000, 70_000_i64]) * 100;
+    let share = stage.dice.pick(&[3_000, 5_000, 9_500, 19_500, 34_000, 50_000, 69_000_i64]) * 100;
     share_out(stage, actor, 8, 25, 0.4, |_| share)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Look-alikes: a new phone and a large purchase; a journey; a hospital bill.
 
-use super::{Scheme, Stage, Thief};
+use super::{Hand, Scheme, Stage, Thief};
 use crate::{
     domain::{
         time::{DAY_MS, HOUR_MS},
@@ -23,18 +23,20 @@ pub(super) const SCHEME: Scheme = Scheme {
 
 fn takeover(stage: &mut Stage<'_>, actor: usize) -> Vec<Event> {
     let home = stage.home(actor);
-    let place = match stage.dice.weighted(&[0.6, 0.25, 0.15]) {
+    let place = match stage.dice.weighted(&[0.45, 0.35, 0.2]) {
         0 => Some(Where::At(stage.places.draw_other(stage.dice, home))),
         1 => Some(Where::At(home)),
         _ => Some(Where::Unknown),
     };
-    let thief = Thief { device: Some(stage.dice.bits()), place };
+    let device = if stage.dice.chance(0.85) { Hand::Own(stage.dice.bits()) } else { Hand::Hidden };
+    let thief = Thief { device, place };
     let swapped_ms = stage.at_ms - stage.pause(600, 6 * 3_600);
     let mules: Vec<Party> = (0..stage.dice.between(1, 4)).map(|_| stage.mule()).collect();
-    let boldness = stage.dice.range(1.0, 3.2);
+    let (low_s, high_s) = stage.pace();
+    let boldness = stage.dice.range(-0.2, 3.0);
     let mut at_ms = stage.at_ms;
     let mut events = Vec::new();
-    for _ in 0..stage.dice.between(3, 9) {
+    for _ in 0..stage.dice.between(2, 9) {
         let party = match thief.place {
             Some(Where::At(here)) if stage.dice.chance(0.2) => Party::Agent(agent(stage.dice, here)),
             _ => stage.dice.pick(&mules),
@@ -42,7 +44,7 @@ fn takeover(stage: &mut Stage<'_>, actor: usize) -> Vec<Event> {
         let amount = stage.customers[actor].amount_times(stage.dice, libm::exp(boldness));
         let event = stage.stolen(actor, at_ms, party, amount.min(MAX_PAYMENT_MINOR), &thief);
         events.push(Event { sim_swapped_ms: Some(swapped_ms), ..event });
-        at_ms += stage.pause(20, 400);
+        at_ms += stage.pause(low_s, high_s);
     }
     // The victim finds out, and gets the number back with yet another SIM.
     let customer = &mut stage.customers[actor];

@@ -1,0 +1,136 @@
+//! What the topics look like at start, and whether they still do: counts, and the transaction topic's id (C1.8).
+//! Not the place of topic advice: `topics` judges their settings.
+
+use std::time::Duration;
+
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    types::RDKafkaErrorCode,
+};
+use thiserror::Error;
+
+use super::{
+    client::{Session, admin_config, describe, is_transient},
+    topic_id::{TopicId, TopicIdError, topic_id},
+};
+use crate::config::{Config, TopicsConfig};
+
+/// How long one question may take.
+const ASK: Duration = Duration::from_secs(5);
+
+/// The topics' shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The transaction topic's id.
+    pub log: TopicId,
+    /// Partitions of the transaction topic.
+    pub transactions: i32,
+    /// Partitions of the verdict topic.
+    pub verdicts: i32,
+}
+
+/// Why the topics cannot be used.
+#[derive(Debug, Error)]
+pub enum LayoutError {
+    /// No broker answers; asking again may help.
+    #[error("{0}")]
+    Away(String),
+    /// The broker refuses, or a topic is missing.
+    #[error("{0}")]
+    Refused(String),
+    /// A topic was created anew while running.
+    #[error("topic {0} was created anew while running: its records are another log; restart with new topics")]
+    Replaced(String),
+    /// A finding that production does not accept.
+    #[error("{0}; see sentra topics check (ENVIRONMENT=production refuses what development warns of)")]
+    Unfit(String),
+}
+
+/// Asks about topics.
+pub struct Surveyor {
+    client: BaseConsumer<Session>,
+    topics: TopicsConfig,
+}
+
+impl Surveyor {
+    /// Makes a client; no broker is asked yet.
+    ///
+    /// # Errors
+    /// A property is wrong.
+    pub fn new(config: &Config) -> Result<Self, LayoutError> {
+        let client = admin_config(&config.kafka).create_with_context(Session::default());
+        let client = client.map_err(|error| LayoutError::Refused(describe(&error)))?;
+        Ok(Self { client, topics: config.topics.clone() })
+    }
+
+    /// The topics' shape now.
+    ///
+    /// # Errors
+    /// No broker, no permission, or no topic.
+    pub fn survey(&self) -> Result<Layout, LayoutError> {
+        let transactions = self.partitions(&self.topics.transactions)?;
+        let verdicts = self.partitions(&self.topics.verdicts)?;
+        let id = topic_id(self.client.client(), &self.topics.transactions, ASK);
+        let log = id.map_err(|error| match error {
+            TopicIdError::Failed { .. } => LayoutError::Away(error.to_string()),
+            other => LayoutError::Refused(other.to_string()),
+        })?;
+        Ok(Layout { log, transactions, verdicts })
+    }
+
+    /// Compares with `before`; a broker that does not answer changes nothing.
+    ///
+    /// # Errors
+    /// The transaction topic is another one now.
+    pub fn unchanged(&self, before: Layout) -> Result<(), LayoutError> {
+        match self.survey() {
+            Ok(now) if now.log != before.log => Err(LayoutError::Replaced(self.topics.transactions.clone())),
+            Ok(now) => {
+                if (now.transactions, now.verdicts) != (before.transactions, before.verdicts) {
+                    tracing::error!(
+                        ?before,
+                        ?now,
+                        "partition counts changed; a log's count is fixed for its life: new partitions are refused"
+                    );
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::debug!(%error, "topics could not be compared");
+                Ok(())
+            }
+        }
+    }
+
+    fn partitions(&self, topic: &str) -> Result<i32, LayoutError> {
+        drop(self.client.poll(Duration::ZERO));
+        let metadata = self.client.fetch_metadata(Some(topic), ASK).map_err(|error| {
+            if self.client.context().credentials_refused() || !is_transient(&error) {
+                let why = self.client.context().last_trouble().unwrap_or_else(|| describe(&error));
+                LayoutError::Refused(why)
+            } else {
+                LayoutError::Away(describe(&error))
+            }
+        })?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let error = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
+        match (found, error) {
+            (Some(found), None) if !found.partitions().is_empty() => Ok(found.partitions().len() as i32),
+            (_, Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => {
+                Err(LayoutError::Refused(format!("topic {topic}: this user may not describe it; grant it Describe")))
+            }
+            (_, Some(RDKafkaErrorCode::LeaderNotAvailable)) => {
+                Err(LayoutError::Away(format!("topic {topic} has no leader yet")))
+            }
+            _ => Err(LayoutError::Refused(format!("topic {topic} does not exist; `sentra topics apply` creates it"))),
+        }
+    }
+
+    /// What `sentra topics check` finds; none while it is not asked.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub fn findings(&self) -> Result<Vec<String>, LayoutError> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,178 @@
+//! What librdkafka tells a shard from inside `poll`: assignments, acknowledgements, the broker's state. Callbacks only
+//! write down; the turn acts. They never wait and never panic.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Message},
+    producer::ProducerContext,
+    types::RDKafkaRespErr,
+};
+use serde::Deserialize;
+
+/// A change the turn must act on.
+#[derive(Debug)]
+pub enum Notice {
+    /// Partitions came; they are paused at the log's start.
+    Assigned(Vec<i32>),
+    /// Partitions went.
+    Revoked(Vec<i32>),
+    /// No broker is reached, or it refuses us.
+    Trouble(String),
+    /// At least one broker is reached; ends of the assigned partitions as last fetched.
+    Connected(Vec<(i32, i64)>),
+}
+
+/// The consumer's context.
+#[derive(Default)]
+pub struct InputContext {
+    topic: String,
+    notices: Mutex<Vec<Notice>>,
+}
+
+/// An acknowledgement, or a failure for good.
+#[derive(Clone, Copy, Debug)]
+pub struct Ack {
+    /// The verdict partition.
+    pub partition: i32,
+    /// The slot's generation when the record was sent.
+    pub generation: usize,
+    /// The record's offset, `None` where the broker told none.
+    pub outcome: Result<Option<i64>, RDKafkaErrorCode>,
+}
+
+/// The verdict producer's context.
+#[derive(Default)]
+pub struct VerdictContext {
+    acks: Mutex<Vec<Ack>>,
+}
+
+impl InputContext {
+    /// For the transaction topic of this name.
+    pub fn new(topic: &str) -> Self {
+        Self { topic: topic.to_owned(), notices: Mutex::default() }
+    }
+
+    /// Takes what was noted since the last call.
+    pub fn take(&self) -> Vec<Notice> {
+        std::mem::take(&mut *locked(&self.notices))
+    }
+
+    fn note(&self, notice: Notice) {
+        locked(&self.notices).push(notice);
+    }
+}
+
+impl ClientContext for InputContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // What matters comes as an error or a notice, once; the client's own lines are for those who look closely.
+        tracing::debug!(target: "librdkafka", ?level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
+        if !statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP") {
+            return;
+        }
+        let partitions = statistics.topics.get(&self.topic).map(|topic| &topic.partitions);
+        let ends = partitions.into_iter().flatten().map(|(partition, at)| (*partition, at.hi_offset));
+        self.note(Notice::Connected(ends.filter(|(partition, end)| *partition >= 0 && *end >= 0).collect()));
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.note(Notice::Trouble(String::from("all brokers are down"))),
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => {
+                self.note(Notice::Trouble(crate::kafka::client::describe(&error)));
+            }
+            _ => tracing::debug!(target: "librdkafka", %error, reason),
+        }
+    }
+}
+
+impl ConsumerContext for InputContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let numbers = partitions.elements().iter().map(|element| element.partition()).collect();
+        let done = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                // Where reading really begins is known only after recovery: until then they stand still.
+                let placed = partitions.set_all_offsets(Offset::Beginning);
+                self.note(Notice::Assigned(numbers));
+                placed.and_then(|()| consumer.incremental_assign(partitions)).and_then(|()| consumer.pause(partitions))
+            }
+            _ => {
+                self.note(Notice::Revoked(numbers));
+                consumer.incremental_unassign(partitions)
+            }
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "an assignment could not be followed");
+        }
+    }
+}
+
+impl VerdictContext {
+    /// Moves what was acknowledged since the last call into `to`, in order.
+    pub fn take(&self, to: &mut Vec<Ack>) {
+        to.append(&mut locked(&self.acks));
+    }
+}
+
+impl ClientContext for VerdictContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", ?level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason);
+    }
+}
+
+impl ProducerContext for VerdictContext {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, generation: usize) {
+        let (message, outcome) = match result {
+            Ok(message) => (message, Ok(Some(message.offset()).filter(|offset| *offset >= 0))),
+            Err((error, message)) => (message, Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))),
+        };
+        locked(&self.acks).push(Ack { partition: message.partition(), generation, outcome });
+    }
+}
+
+/// What is read of librdkafka's statistics (its STATISTICS.md).
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    brokers: HashMap<String, BrokerStatistics>,
+    #[serde(default)]
+    topics: HashMap<String, TopicStatistics>,
+}
+
+#[derive(Deserialize)]
+struct BrokerStatistics {
+    nodeid: i64,
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    partitions: HashMap<i32, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    hi_offset: i64,
+}
+
+/// A panic elsewhere leaves the list as it was: whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

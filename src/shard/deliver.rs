@@ -1,0 +1,90 @@
+//! The verdict producer: idempotent, acks=all, no message timeout, gapless; one of a shard's own.
+
+use std::time::Duration;
+
+use rdkafka::{
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+use super::context::{Ack, VerdictContext};
+use crate::{config::Config, kafka::client::producer_config};
+
+/// Records a producer may hold: far above what all its partitions may have undelivered together, so that one slow
+/// partition never starves the others.
+const QUEUE_RECORDS: &str = "2000000";
+
+/// The same in KiB.
+const QUEUE_KIB: &str = "1048576";
+
+/// The producer's queue is full, or it takes nothing any more.
+#[derive(Debug)]
+pub struct Full;
+
+/// A shard's verdict producer.
+pub struct Verdicts {
+    producer: BaseProducer<VerdictContext>,
+    topic: String,
+}
+
+impl Verdicts {
+    /// Makes the producer.
+    ///
+    /// # Errors
+    /// A property is wrong.
+    pub fn new(config: &Config) -> Result<Self, KafkaError> {
+        let mut client = producer_config(&config.kafka);
+        client
+            .set("linger.ms", config.score.linger_ms.to_string())
+            .set("queue.buffering.max.messages", QUEUE_RECORDS)
+            .set("queue.buffering.max.kbytes", QUEUE_KIB);
+        let producer = client.create_with_context(VerdictContext::default())?;
+        Ok(Self { producer, topic: config.topics.verdicts.clone() })
+    }
+
+    /// Hands one record to the producer.
+    ///
+    /// # Errors
+    /// It has no room; try again later.
+    pub fn send(
+        &self,
+        partition: i32,
+        generation: usize,
+        key: Option<&[u8]>,
+        value: &[u8],
+        trace: &[(String, Vec<u8>)],
+    ) -> Result<(), Full> {
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(&self.topic, generation).partition(partition).payload(value);
+        record.key = key;
+        if !trace.is_empty() {
+            let headers = trace.iter().fold(OwnedHeaders::new_with_capacity(trace.len()), |headers, (key, value)| {
+                headers.insert(Header { key, value: Some(value) })
+            });
+            record = record.headers(headers);
+        }
+        self.producer.send(record).map_err(|(error, _)| {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                tracing::debug!(%error, "the verdict producer takes nothing");
+            }
+            Full
+        })
+    }
+
+    /// Serves callbacks and moves acknowledgements into `to`, in order.
+    pub fn acknowledged(&self, to: &mut Vec<Ack>) {
+        self.producer.poll(Duration::ZERO);
+        self.producer.context().take(to);
+    }
+
+    /// Serves callbacks for up to `time`.
+    pub fn wait(&self, time: Duration) {
+        self.producer.poll(time);
+    }
+
+    /// Why the producer is beyond use, where it is: a new one and new epochs are needed.
+    pub fn fatal(&self) -> Option<String> {
+        self.producer.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+}

@@ -1,0 +1,135 @@
+//! What a turn does besides records: notices, acknowledgements, held verdicts, back pressure, gauges, commits.
+
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use rdkafka::consumer::{CommitMode, Consumer};
+
+use super::{Shard, ShardError, context::Notice, deliver::Verdicts, slot::Stage};
+use crate::telemetry::facts::{BrokerBack, BrokerLost, DeadLettered, Fact, PartitionPaused, PartitionResumed};
+
+/// Gauges are set so often.
+const HOUSE_EVERY: Duration = Duration::from_secs(1);
+
+/// Offsets are committed so often: lag monitors read them, recovery does not.
+const COMMIT_EVERY: Duration = Duration::from_secs(5);
+
+impl Shard {
+    /// Follows what librdkafka noted inside poll.
+    pub(super) fn take_notices(&mut self) {
+        for notice in self.input.consumer.context().take() {
+            match notice {
+                Notice::Assigned(partitions) => partitions.into_iter().for_each(|partition| self.assigned(partition)),
+                Notice::Revoked(partitions) => partitions.into_iter().for_each(|partition| self.revoked(partition)),
+                Notice::Trouble(why) => BrokerLost { shard: self.number, why: &why }.emit(&self.shared.telemetry),
+                Notice::Connected(ends) => {
+                    BrokerBack { shard: self.number }.emit(&self.shared.telemetry);
+                    ends.into_iter().for_each(|(partition, end)| self.note_end(partition, end));
+                }
+            }
+        }
+    }
+
+    /// Follows acknowledgements; a producer beyond use is replaced.
+    pub(super) fn take_acknowledgements(&mut self) {
+        let mut acks = Vec::new();
+        self.verdicts.acknowledged(&mut acks);
+        acks.into_iter().for_each(|ack| self.acknowledged(ack));
+        for settled in self.letters.settled() {
+            let (partition, offset, reason) = (settled.partition, settled.offset, settled.reason);
+            if settled.written {
+                DeadLettered { partition, offset, reason }.emit(&self.shared.telemetry);
+            }
+        }
+        if let Some(why) = self.verdicts.fatal() {
+            tracing::error!(why, "the verdict producer failed for good; a new one takes new epochs");
+            match Verdicts::new(&self.shared.config) {
+                Ok(verdicts) => {
+                    self.verdicts = verdicts;
+                    self.claim_all_anew();
+                }
+                Err(error) => tracing::error!(%error, "no new producer could be made"),
+            }
+        }
+    }
+
+    /// Sends held verdicts whose dead letters are settled, in order.
+    pub(super) fn release_held(&mut self) {
+        for slot in self.slots.values_mut().filter(|slot| !slot.held.is_empty()) {
+            if !matches!(slot.stage, Stage::Live | Stage::Replaying { .. }) {
+                continue;
+            }
+            while let Some(held) = slot.held.front() {
+                let waits = held.letter.is_some_and(|letter| self.letters.is_waiting(letter));
+                let sent = !waits && {
+                    let key = held.key.as_deref();
+                    self.verdicts.send(slot.partition, slot.generation, key, &held.value, &held.trace).is_ok()
+                };
+                if !sent {
+                    break;
+                }
+                slot.inflight.push_back(held.source);
+                slot.held.pop_front();
+            }
+        }
+    }
+
+    /// Pauses partitions with too many undelivered verdicts, and resumes them at half of that.
+    pub(super) fn throttle(&mut self) {
+        let most = self.shared.config.score.undelivered;
+        for slot in self.slots.values_mut().filter(|slot| matches!(slot.stage, Stage::Live)) {
+            let (partition, undelivered) = (slot.partition, slot.undelivered());
+            if !slot.throttled && undelivered >= most {
+                slot.throttled = self.input.pause(partition).is_ok();
+                PartitionPaused { partition, undelivered }.emit(&self.shared.telemetry);
+            } else if slot.throttled && undelivered <= most / 2 {
+                slot.throttled = self.input.resume(partition).is_err();
+                PartitionResumed { partition }.emit(&self.shared.telemetry);
+            }
+        }
+    }
+
+    /// Gauges, forgotten decisions, and commits, when they are due.
+    pub(super) fn keep_house(&mut self) -> Result<(), ShardError> {
+        let now = Instant::now();
+        if now < self.next_housekeeping {
+            return Ok(());
+        }
+        self.next_housekeeping = now + HOUSE_EVERY;
+        let (mut phones, mut ring, mut profile) = (0, 0, 0);
+        for slot in self.slots.values_mut() {
+            self.shared.telemetry.metrics.undelivered(slot.partition, slot.undelivered());
+            if let Some(engine) = &slot.engine {
+                slot.decisions.forget(engine.next(), engine.forgotten());
+                phones += engine.phones();
+                let footprint = engine.footprint();
+                ring += footprint.ring;
+                profile += footprint.profile;
+            }
+        }
+        self.shared.telemetry.metrics.state(self.number, phones, ring, profile);
+        if now >= self.next_commit && !self.shared.stop.load(Ordering::Relaxed) {
+            self.next_commit = now + COMMIT_EVERY;
+            self.commit();
+        }
+        Ok(())
+    }
+
+    /// Commits what is acknowledged, for lag monitors. A failure while the group rebalances means nothing.
+    pub(super) fn commit(&mut self) {
+        let settled = self.slots.values().filter(|slot| slot.delivered >= 0);
+        let offsets: Vec<(i32, i64)> = settled.map(|slot| (slot.partition, slot.delivered + 1)).collect();
+        if let Err(error) = self.input.commit(offsets.into_iter(), CommitMode::Async) {
+            tracing::debug!(%error, "offsets were not committed");
+        }
+    }
+
+    fn note_end(&mut self, partition: i32, end: i64) {
+        let Some(slot) = self.slots.get(&partition) else { return };
+        let Some(engine) = &slot.engine else { return };
+        let watermark = engine.watermark().map_or(0, |at| at.0);
+        self.shared.telemetry.metrics.partition_at(partition, end - engine.next(), watermark);
+    }
+}

@@ -1,0 +1,230 @@
+//! Dead letters: at least once, by a producer of their own, so that one that cannot be written stops no verdict for
+//! ever. The partition's verdicts wait behind an unacknowledged letter; other partitions do not.
+//!
+//! A letter that fails for good (size, permission) is cut and marked; if even that is refused it is counted, logged
+//! and given up, for the verdict tells of the record all the same.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+};
+
+use crate::{
+    config::Config,
+    domain::invalid::{Invalid, InvalidReason},
+    kafka::client::producer_config,
+};
+
+/// A cut letter keeps this much of the value.
+const CUT_BYTES: usize = 1_024;
+
+/// The header that marks a cut letter.
+const CUT_HEADER: &str = "sentra.cut";
+
+/// Client-side bound on a letter: brokers' own limits are lower, and decide.
+const MAX_LETTER_BYTES: &str = "104857600";
+
+/// What became of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The letter.
+    pub id: u64,
+    /// The record's partition.
+    pub partition: i32,
+    /// The record's offset.
+    pub offset: i64,
+    /// Why it was written.
+    pub reason: InvalidReason,
+    /// Whether it stands in the topic.
+    pub written: bool,
+}
+
+/// A shard's dead letters.
+pub struct DeadLetters {
+    client: ClientConfig,
+    topic: String,
+    /// Made with the first letter: most processes never write one.
+    producer: Option<BaseProducer<LetterContext>>,
+    waiting: HashMap<u64, Letter>,
+    next: u64,
+}
+
+struct Letter {
+    partition: i32,
+    offset: i64,
+    reason: InvalidReason,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: OwnedHeaders,
+    cut: bool,
+    /// Whether the producer has it.
+    sent: bool,
+}
+
+impl DeadLetters {
+    /// Nothing is connected before the first letter.
+    pub fn new(config: &Config) -> Self {
+        let mut client = producer_config(&config.kafka);
+        client
+            .set("enable.gapless.guarantee", "false")
+            .set("enable.idempotence", "false")
+            .set("linger.ms", config.score.linger_ms.to_string())
+            .set("message.max.bytes", MAX_LETTER_BYTES);
+        Self { client, topic: config.topics.dlq.clone(), producer: None, waiting: HashMap::new(), next: 0 }
+    }
+
+    /// Writes the letter of an unreadable record.
+    ///
+    /// # Errors
+    /// The producer cannot be made: a property is wrong.
+    pub fn write(&mut self, message: &BorrowedMessage<'_>, invalid: &Invalid) -> Result<u64, KafkaError> {
+        let id = self.next;
+        self.next += 1;
+        let letter = Letter {
+            partition: message.partition(),
+            offset: message.offset(),
+            reason: invalid.reason,
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers(message, invalid),
+            cut: false,
+            sent: false,
+        };
+        if self.producer.is_none() {
+            self.producer = Some(self.client.create_with_context(LetterContext::default())?);
+        }
+        self.waiting.insert(id, letter);
+        self.send(id);
+        Ok(id)
+    }
+
+    /// Whether a verdict still has to wait for this letter.
+    pub fn is_waiting(&self, id: u64) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
+    /// Serves callbacks; what was settled since the last call.
+    pub fn settled(&mut self) -> Vec<Settled> {
+        let Some(producer) = &self.producer else { return Vec::new() };
+        producer.poll(Duration::ZERO);
+        let outcomes = std::mem::take(&mut *producer.context().outcomes.lock().unwrap_or_else(PoisonError::into_inner));
+        let settled = outcomes.into_iter().filter_map(|(id, outcome)| self.settle(id as u64, outcome)).collect();
+        self.send_unsent();
+        settled
+    }
+
+    fn settle(&mut self, id: u64, outcome: Result<(), RDKafkaErrorCode>) -> Option<Settled> {
+        let letter = self.waiting.get_mut(&id)?;
+        if let Err(code) = outcome {
+            tracing::warn!(partition = letter.partition, offset = letter.offset, %code, cut = letter.cut, "dead letter refused (topics.dlq)");
+            if !letter.cut {
+                letter.cut();
+                self.send(id);
+                return None;
+            }
+        }
+        let Letter { partition, offset, reason, .. } = self.waiting.remove(&id)?;
+        Some(Settled { id, partition, offset, reason, written: outcome.is_ok() })
+    }
+
+    /// Letters that found no room before.
+    fn send_unsent(&mut self) {
+        if self.waiting.values().any(|letter| !letter.sent) {
+            let mut unsent: Vec<u64> =
+                self.waiting.iter().filter(|(_, letter)| !letter.sent).map(|(id, _)| *id).collect();
+            unsent.sort_unstable();
+            unsent.into_iter().for_each(|id| self.send(id));
+        }
+    }
+
+    fn send(&mut self, id: u64) {
+        let (Some(producer), Some(letter)) = (&self.producer, self.waiting.get_mut(&id)) else { return };
+        let mut record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&self.topic, id as usize)
+            .partition(letter.partition)
+            .headers(letter.headers.clone());
+        record.key = letter.key.as_deref();
+        record.payload = letter.value.as_deref();
+        let error = producer.send(record).err().and_then(|(error, _)| error.rdkafka_error_code());
+        letter.sent = error.is_none();
+        if let Some(code) = error.filter(|code| *code != RDKafkaErrorCode::QueueFull) {
+            // Refused by the client itself, as too large: judged as the broker's refusal would be.
+            producer.context().note(id as usize, Err(code));
+            letter.sent = true;
+        }
+    }
+}
+
+impl Letter {
+    fn cut(&mut self) {
+        self.cut = true;
+        if let Some(value) = &mut self.value {
+            value.truncate(CUT_BYTES);
+        }
+        self.key = self.key.take().filter(|key| key.len() <= CUT_BYTES);
+        let headers = OwnedHeaders::new().insert(Header { key: CUT_HEADER, value: Some("true") });
+        // The record's own headers may be what is too large; where it came from stays.
+        self.headers = self
+            .headers
+            .iter()
+            .filter(|header| header.key.starts_with("__connect."))
+            .fold(headers, |headers, header| headers.insert(Header { key: header.key, value: header.value }));
+    }
+}
+
+/// The record's own headers untouched, and where and why it failed.
+fn headers(message: &BorrowedMessage<'_>, invalid: &Invalid) -> OwnedHeaders {
+    let own = message.headers().map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach);
+    let (partition, offset) = (message.partition().to_string(), message.offset().to_string());
+    let sentence = invalid.reason.sentence();
+    let text = invalid.field.map_or_else(|| sentence.to_owned(), |field| format!("{field}: {sentence}"));
+    let code = invalid.reason.as_str().to_ascii_uppercase();
+    let added = [
+        ("__connect.errors.topic", message.topic()),
+        ("__connect.errors.partition", &partition),
+        ("__connect.errors.offset", &offset),
+        ("__connect.errors.stage", "decode"),
+        ("__connect.errors.exception.class.name", &code),
+        ("__connect.errors.exception.message", &text),
+    ];
+    added.into_iter().fold(own, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+}
+
+/// Notes what became of letters.
+#[derive(Default)]
+struct LetterContext {
+    outcomes: Mutex<Vec<(usize, Result<(), RDKafkaErrorCode>)>>,
+}
+
+impl LetterContext {
+    fn note(&self, id: usize, outcome: Result<(), RDKafkaErrorCode>) {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcome));
+    }
+}
+
+impl ClientContext for LetterContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", ?level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason);
+    }
+}
+
+impl ProducerContext for LetterContext {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, id: usize) {
+        let outcome = result.as_ref().map(|_| ());
+        self.note(id, outcome.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)));
+    }
+}

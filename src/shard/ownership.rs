@@ -1,0 +1,280 @@
+//! Taking a partition, keeping it and giving it up (C1.3, C1.5, C1.6): every move between a slot's stages but those
+//! that a record makes.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rdkafka::consumer::CommitMode;
+
+use super::{
+    Shard,
+    context::Ack,
+    recover::{Answer, Rival, Ticket},
+    slot::{Slot, Stage},
+};
+use crate::{
+    domain::{
+        time::WallTimeUs,
+        verdict::{Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION},
+    },
+    engine::{
+        chain::{Chain, Link},
+        partition::{Partition, Place},
+        plan::{Logs, plan},
+        settle::Settled,
+    },
+    telemetry::facts::{
+        EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecoveryStarted, ZombieIgnored,
+    },
+};
+
+/// More epochs lost than this within [`LOSS_WINDOW`] is two deployments on one verdict topic.
+const MOST_LOSSES: usize = 5;
+
+/// The time that losses are counted over.
+const LOSS_WINDOW: Duration = Duration::from_secs(60);
+
+/// How long a fenced partition waits before the group is asked again.
+const ASK_GROUP_EVERY: Duration = Duration::from_secs(1);
+
+/// How long before an owner record that found no room is tried again.
+const CLAIM_AGAIN: Duration = Duration::from_millis(100);
+
+impl Shard {
+    /// A partition came: claim it, or refuse it where it has no peer.
+    pub(super) fn assigned(&mut self, partition: i32) {
+        RecoveryStarted { partition }.emit(&self.shared.telemetry);
+        self.generations += 1;
+        self.slots.insert(partition, Slot::new(partition, self.generations));
+        if partition >= self.shared.verdict_partitions || partition >= self.shared.partitions {
+            let why = "it has no peer: transaction and verdict topics must have equally many partitions (sentra topics check)";
+            self.refuse(partition, why);
+        }
+    }
+
+    /// A partition went. Its verdicts under way land before the next owner's record and count, or after it and do not.
+    pub(super) fn revoked(&mut self, partition: i32) {
+        self.slots.remove(&partition);
+        PartitionGone { partition }.emit(&self.shared.telemetry);
+    }
+
+    /// Appends owner records that are due, asks for checks that are due, asks the group about fenced partitions.
+    pub(super) fn pursue_claims(&mut self) {
+        let now = Instant::now();
+        let due: Vec<(i32, Stage)> = self.slots.values().map(|slot| (slot.partition, slot.stage)).collect();
+        for (partition, stage) in due {
+            match stage {
+                Stage::Claiming { at } if at <= now => self.claim(partition),
+                Stage::Checking { from, asked: false } => self.ask_check(partition, from),
+                Stage::Fenced { at } if at <= now => self.ask_group(partition),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes what `recover` found out.
+    pub(super) fn take_answers(&mut self) {
+        while let Some((Ticket { partition, generation }, answer)) = self.recoveries.answer() {
+            let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.generation == generation) else {
+                continue;
+            };
+            match (answer, slot.stage) {
+                (Answer::Settled { settled, logs }, Stage::Settling) => self.settled(partition, *settled, logs),
+                (Answer::Checked { next, newer }, Stage::Checking { .. }) => self.checked(partition, next, newer),
+                _ => {}
+            }
+        }
+    }
+
+    /// One acknowledgement of a verdict or owner record.
+    pub(super) fn acknowledged(&mut self, ack: Ack) {
+        let Some(slot) = self.slots.get_mut(&ack.partition).filter(|slot| slot.generation == ack.generation) else {
+            return;
+        };
+        let Ok(offset) = ack.outcome else {
+            // With no message timeout only a purge or a fatal error ends a record: `replace_producer` follows.
+            tracing::debug!(partition = ack.partition, outcome = ?ack.outcome, "a verdict was not written");
+            return;
+        };
+        if slot.stage == Stage::Claimed {
+            return self.claimed(ack.partition, offset);
+        }
+        let Some(chain) = &mut slot.chain else { return };
+        if let Some(source) = slot.inflight.pop_front() {
+            slot.delivered = source;
+        }
+        if let Link::Jump { from } = chain.acknowledged(offset)
+            && matches!(slot.stage, Stage::Live | Stage::Replaying { .. })
+        {
+            slot.stage = Stage::Checking { from, asked: false };
+            tracing::warn!(
+                partition = ack.partition,
+                from,
+                "a jump in the acknowledgements; reading what lies between"
+            );
+            self.stand_still(ack.partition);
+        }
+    }
+
+    /// The producer is beyond use: every partition is claimed anew with a new one.
+    pub(super) fn claim_all_anew(&mut self) {
+        let partitions: Vec<i32> = self.slots.keys().copied().collect();
+        for partition in partitions {
+            let refused = self.slots.get(&partition).is_some_and(|slot| slot.stage == Stage::Refused);
+            if !refused {
+                self.stand_still(partition);
+                self.claim_anew(partition, Duration::from_secs(1));
+            }
+        }
+    }
+
+    /// Recovers a partition from the beginning, under a new epoch, after `pause`.
+    pub(super) fn claim_anew(&mut self, partition: i32, pause: Duration) {
+        RecoveryStarted { partition }.emit(&self.shared.telemetry);
+        self.generations += 1;
+        let mut slot = Slot::new(partition, self.generations);
+        slot.stage = Stage::Claiming { at: Instant::now() + pause };
+        self.slots.insert(partition, slot);
+    }
+
+    fn claim(&mut self, partition: i32) {
+        let record = OwnerRecord {
+            kind: Kind::Owner,
+            source: OwnerSource { log: &self.short_log, partition },
+            group: &self.shared.config.kafka.group,
+            instance: &self.instance,
+            version: env!("CARGO_PKG_VERSION"),
+            decided_at: wall_time(),
+            schema_version: SCHEMA_VERSION,
+        };
+        let value = serde_json::to_vec(&record).expect("an owner record has nothing that JSON cannot hold");
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        slot.stage = match self.verdicts.send(partition, slot.generation, None, &value, &[]) {
+            Ok(()) => Stage::Claimed,
+            Err(_) => Stage::Claiming { at: Instant::now() + CLAIM_AGAIN },
+        };
+    }
+
+    /// The owner record stands at `offset`, or somewhere the broker did not tell: then append another.
+    fn claimed(&mut self, partition: i32, offset: Option<i64>) {
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        let Some(epoch) = offset else {
+            slot.stage = Stage::Claiming { at: Instant::now() };
+            return;
+        };
+        slot.chain = Some(Chain::starting(epoch));
+        slot.stage = Stage::Settling;
+        let ticket = Ticket { partition, generation: slot.generation };
+        EpochTaken { partition, epoch }.emit(&self.shared.telemetry);
+        self.recoveries.settle(ticket, epoch);
+    }
+
+    fn settled(&mut self, partition: i32, settled: Settled, logs: Logs) {
+        let telemetry = self.shared.telemetry.clone();
+        if settled.ignored > 0 {
+            ZombieIgnored { partition, verdicts: settled.ignored }.emit(&telemetry);
+        }
+        if let Some((expected, found)) = settled.first_gap {
+            GapSeen { partition, expected, found }.emit(&telemetry);
+        }
+        let start = match plan(logs, &settled, &self.short_log) {
+            Ok(start) => start,
+            Err(refusal) => return self.refuse(partition, &refusal.to_string()),
+        };
+        let place = Place { log: self.shared.log, partition, partitions: self.shared.partitions };
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        slot.engine = Some(Partition::new(Arc::new(self.shared.config.rules.clone()), place, start.replay_from));
+        slot.decisions = settled.decisions;
+        slot.previous = start.previous;
+        slot.delivered = start.last;
+        slot.stage = Stage::Replaying { last: start.last, replayed: 0 };
+        if let Err(error) = self.input.place(partition, start.replay_from) {
+            // Revoked meanwhile: the notice is on its way.
+            tracing::debug!(partition, %error, "the partition cannot be read");
+        }
+        self.replay_done(partition, start.replay_from);
+    }
+
+    /// Goes live where the next record, at `next`, lies above h.
+    pub(super) fn replay_done(&mut self, partition: i32, next: i64) {
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            slot.live_from(next, &self.shared.telemetry);
+        }
+    }
+
+    fn ask_check(&mut self, partition: i32, from: i64) {
+        let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.inflight.is_empty()) else { return };
+        let Some(epoch) = slot.epoch() else { return };
+        slot.stage = Stage::Checking { from, asked: true };
+        self.recoveries.check(Ticket { partition, generation: slot.generation }, from, epoch);
+    }
+
+    fn checked(&mut self, partition: i32, next: i64, newer: Option<Rival>) {
+        if let Some(rival) = newer {
+            return self.lost(partition, &rival);
+        }
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        if let Some(chain) = &mut slot.chain {
+            chain.resume(next);
+        }
+        slot.stage = Stage::Live;
+        let next = slot.engine.as_ref().map(Partition::next);
+        if let Some(Err(error)) = next.map(|next| self.input.place(partition, next)) {
+            tracing::debug!(partition, %error, "the partition cannot be read");
+        }
+    }
+
+    fn lost(&mut self, partition: i32, rival: &Rival) {
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        let epoch = slot.epoch().unwrap_or(-1);
+        EpochLost { partition, epoch, newer: rival.epoch }.emit(&self.shared.telemetry);
+        let now = Instant::now();
+        slot.stage = Stage::Fenced { at: now };
+        let losses = self.losses.entry(partition).or_default();
+        losses.retain(|at| now.duration_since(*at) < LOSS_WINDOW);
+        losses.push(now);
+        if losses.len() > MOST_LOSSES {
+            let Rival { group, instance, .. } = rival;
+            let why = format!(
+                "{} epochs lost within a minute to instance {instance} of group {group}: two deployments write to one \
+                 verdict topic; give one another topics.verdicts or the same kafka.group",
+                losses.len()
+            );
+            self.refuse(partition, &why);
+        }
+    }
+
+    /// A synchronous commit, which the group's generation fences, tells whether the partition is still ours.
+    fn ask_group(&mut self, partition: i32) {
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        match self.input.commit([(partition, slot.delivered + 1)].into_iter(), CommitMode::Sync) {
+            Ok(()) => self.claim_anew(partition, Duration::ZERO),
+            Err(error) => {
+                tracing::info!(partition, %error, "fenced by the group");
+                slot.stage = Stage::Fenced { at: Instant::now() + ASK_GROUP_EVERY };
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, partition: i32, why: &str) {
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            slot.stage = Stage::Refused;
+            PartitionRefused { partition, why }.emit(&self.shared.telemetry);
+            self.stand_still(partition);
+        }
+    }
+
+    fn stand_still(&self, partition: i32) {
+        if let Err(error) = self.input.pause(partition) {
+            tracing::debug!(partition, %error, "the partition cannot be paused");
+        }
+    }
+}
+
+/// Now, in microseconds since 1970.
+pub(super) fn wall_time() -> WallTimeUs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTimeUs(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,121 @@
+//! One owned partition: its stage, its state, and the verdicts under way.
+
+use std::{collections::VecDeque, time::Instant};
+
+use crate::engine::{chain::Chain, decisions::Decisions, partition::Partition};
+
+/// Where a partition is on its way from assigned to live and back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// An owner record must be appended (again, from `at` on).
+    Claiming {
+        /// When to append it.
+        at: Instant,
+    },
+    /// The owner record awaits its acknowledgement.
+    Claimed,
+    /// `recover` reads the verdict partition up to the epoch.
+    Settling,
+    /// Records up to `last` (h) are replayed silently.
+    Replaying {
+        /// h.
+        last: i64,
+        /// How many were replayed so far.
+        replayed: u64,
+    },
+    /// Verdicts go out.
+    Live,
+    /// A jump: nothing new goes out until what lies from `from` on is read.
+    Checking {
+        /// The first offset not known to be ours.
+        from: i64,
+        /// Whether `recover` was asked.
+        asked: bool,
+    },
+    /// A newer owner was seen; from `at` on the group is asked whether the partition is still ours.
+    Fenced {
+        /// When to ask.
+        at: Instant,
+    },
+    /// Not served until someone acts.
+    Refused,
+}
+
+/// A verdict that cannot go out yet.
+#[derive(Debug)]
+pub struct Held {
+    /// Input offset.
+    pub source: i64,
+    /// Kafka key.
+    pub key: Option<Vec<u8>>,
+    /// The verdict's JSON.
+    pub value: Vec<u8>,
+    /// Trace headers passed through.
+    pub trace: Vec<(String, Vec<u8>)>,
+    /// The dead letter that must be acknowledged first.
+    pub letter: Option<u64>,
+}
+
+/// One owned partition.
+pub struct Slot {
+    /// The partition.
+    pub partition: i32,
+    /// Tells this ownership's acknowledgements from earlier ones'.
+    pub generation: usize,
+    /// Where it is.
+    pub stage: Stage,
+    /// Window state; `None` until replay begins.
+    pub engine: Option<Partition>,
+    /// Decisions that duplicates may repeat.
+    pub decisions: Decisions,
+    /// The ownership's acknowledgements.
+    pub chain: Option<Chain>,
+    /// `previous_offset` of the next verdict.
+    pub previous: i64,
+    /// Input offset of the last acknowledged verdict, -1 before any.
+    pub delivered: i64,
+    /// Input offsets of verdicts that await acknowledgement.
+    pub inflight: VecDeque<i64>,
+    /// Verdicts that cannot go out yet, in order.
+    pub held: VecDeque<Held>,
+    /// Whether the partition is paused for its undelivered verdicts.
+    pub throttled: bool,
+    /// When this ownership began.
+    pub since: Instant,
+}
+
+impl Slot {
+    /// A slot about to claim its partition.
+    pub fn new(partition: i32, generation: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            partition,
+            generation,
+            stage: Stage::Claiming { at: now },
+            engine: None,
+            decisions: Decisions::default(),
+            chain: None,
+            previous: -1,
+            delivered: -1,
+            inflight: VecDeque::new(),
+            held: VecDeque::new(),
+            throttled: false,
+            since: now,
+        }
+    }
+
+    /// Verdicts not yet acknowledged.
+    pub fn undelivered(&self) -> usize {
+        self.inflight.len() + self.held.len()
+    }
+
+    /// Whether a stop has to wait for it.
+    pub fn is_busy(&self) -> bool {
+        self.undelivered() > 0 && matches!(self.stage, Stage::Live | Stage::Replaying { .. })
+    }
+
+    /// The epoch held, once claimed.
+    pub fn epoch(&self) -> Option<i64> {
+        self.chain.map(|chain| chain.epoch())
+    }
+}
