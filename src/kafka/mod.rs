@@ -5,3 +5,4 @@ pub mod layout;
 pub mod load;
 pub mod tail;
 pub mod topic_id;
+pub mod topics;
