@@ -22,12 +22,14 @@
 //! | [`telemetry`] | logs, metrics, health |
 //! | [`bench`] | the line measured beside its yardsticks |
 //! | [`app`] | wiring, start and ordered stop |
+//! | [`doctor`] | what may be wrong around Sentra, and what to do |
 //! | [`cli`] | the commands |
 
 pub mod app;
 pub mod bench;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod domain;
 pub mod engine;
 pub mod kafka;

@@ -5,11 +5,14 @@
 
 mod completions;
 mod config;
+mod doctor;
 mod error;
 mod out;
 mod run;
 mod simulate;
+mod topics;
 mod train;
+mod verdicts;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -54,6 +57,12 @@ pub enum Command {
     Config(config::Args),
     /// Run roles of the line until a signal.
     Run(run::Args),
+    /// Plan, create or check the topics.
+    Topics(topics::Args),
+    /// Follow the verdicts that count.
+    Verdicts(verdicts::Args),
+    /// Check broker, topics, model and machine, and say what to do.
+    Doctor(doctor::Args),
     /// Make labelled traffic, into files or Kafka.
     Simulate(simulate::SimulateArgs),
     /// Train a model.
@@ -72,6 +81,9 @@ impl Cli {
         match command {
             Command::Config(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),
+            Command::Topics(args) => args.run(&globals),
+            Command::Verdicts(args) => args.run(&globals),
+            Command::Doctor(args) => args.run(&globals),
             Command::Simulate(args) => {
                 let config = globals.load()?;
                 let client = producer_config(&config.kafka);

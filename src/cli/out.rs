@@ -32,6 +32,15 @@ impl Out {
         self.text("\n")
     }
 
+    /// Writes bytes as they are, as one line.
+    ///
+    /// # Errors
+    /// The pipe is closed or the disk full.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.0.write_all(bytes)?;
+        self.text("\n")
+    }
+
     /// Writes a value as indented JSON and a newline.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ impl Args {
 }
 
 /// The first SIGTERM or SIGINT asks for an ordered stop, the second ends the process.
-fn watch_signals(stop: &Arc<AtomicBool>) -> Result<(), CliError> {
+pub(super) fn watch_signals(stop: &Arc<AtomicBool>) -> Result<(), CliError> {
     let stop = Arc::clone(stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let watch = async move {
