@@ -146,6 +146,9 @@ fn doctor_says_ok_or_what_to_do_of_each_part() {
         assert!(text.contains(&format!(" {part}: ")), "{part}:\n{text}{}", err(&doctor));
     }
     assert_eq!(doctor.status.success(), !text.contains("fail "), "{text}");
+    for part in ["librdkafka", "broker", "broker features", "telemetry"] {
+        assert!(text.contains(&format!("ok   {part}: ")), "{part}:\n{text}");
+    }
     let absent = Line::new().set("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1");
     let doctor = absent.run(&["doctor", "--json"]);
     assert_eq!(doctor.status.code(), Some(1));

@@ -1,6 +1,7 @@
 //! The doctor's look at librdkafka, the broker, the topics and the clock. Only reads.
 
 use std::{
+    collections::BTreeSet,
     sync::{Mutex, atomic::AtomicBool},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -29,7 +30,7 @@ use crate::{
 /// What librdkafka must have been built with: without it, some broker or topic cannot be spoken to.
 const WANTED: &[&str] = &["gzip", "snappy", "ssl", "sasl", "sasl_scram", "sasl_plain", "lz4", "zstd"];
 /// What the broker must speak, by librdkafka's names.
-const SPOKEN: &[&str] = &["ApiVersion", "MsgVer2", "IdempotentProducer", "LZ4", "ZSTD"];
+const SPOKEN: &[&str] = &["MsgVer2", "IdempotentProducer", "LZ4", "ZSTD"];
 /// How long the broker may take to say what it speaks.
 const ASK: Duration = Duration::from_secs(5);
 /// Partitions whose newest record is looked at for the broker's clock.
@@ -96,27 +97,25 @@ fn spoken(config: &Config) -> Line {
     drop(client.fetch_metadata(None, ASK));
     drop(client.poll(Duration::from_millis(200)));
     let seen = client.context().0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-    let has: Vec<&str> = seen.split(',').map(str::trim).collect();
-    let missing: Vec<&str> = SPOKEN.iter().copied().filter(|wanted| !has.contains(wanted)).collect();
+    let missing: Vec<&str> = SPOKEN.iter().copied().filter(|wanted| !seen.contains(*wanted)).collect();
     if seen.is_empty() {
         Line::new(Health::Warn, part, "not told by this librdkafka; Kafka 3.1 or later is needed, for topic ids")
     } else if missing.is_empty() {
-        Line::new(Health::Ok, part, seen)
+        Line::new(Health::Ok, part, SPOKEN.join(", "))
     } else {
         let text = format!("without {}: Kafka 3.1 or later is needed", missing.join(", "));
         Line::new(Health::Fail, part, text)
     }
 }
 
-/// Keeps the newest list of features.
+/// Keeps the features that librdkafka's log says it enables for a broker.
 #[derive(Default)]
-struct Features(Mutex<String>);
+struct Features(Mutex<BTreeSet<String>>);
 
 impl ClientContext for Features {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
-        if let Some((_, features)) = line.split_once("protocol features").filter(|_| facility == "FEATURE") {
-            let features = features.rsplit_once(" to ").map_or(features, |(_, now)| now);
-            *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = features.trim().to_owned();
+        if let Some((_, feature)) = line.split_once("Enabling feature ").filter(|_| facility == "APIVERSION") {
+            self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(feature.trim().to_owned());
         }
     }
 

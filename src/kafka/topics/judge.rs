@@ -176,16 +176,15 @@ fn beside(topic: &TopicFacts, shape: &Shape, input: &TopicFacts, input_shape: &S
         }
         Role::Dlq => {
             let wanted = input_shape.number("max.message.bytes").map(|limit| limit + LETTER_EXTRA_BYTES);
-            if let (Some(has), Some(wanted)) = (shape.number("max.message.bytes"), wanted) {
-                if has < wanted {
-                    found.fail(
-                        topic,
-                        format!(
-                            "max.message.bytes is {has}: a dead letter may reach {wanted}, the input's limit + 64 KiB, \
-                             and would be cut; raise it"
-                        ),
-                    );
-                }
+            let limits = shape.number("max.message.bytes").zip(wanted);
+            if let Some((has, wanted)) = limits.filter(|(has, wanted)| has < wanted) {
+                found.fail(
+                    topic,
+                    format!(
+                        "max.message.bytes is {has}: a dead letter may reach {wanted}, the input's limit + 64 KiB, and \
+                         would be cut; raise it"
+                    ),
+                );
             }
         }
         Role::Transactions => {}
