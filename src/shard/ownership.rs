@@ -48,6 +48,7 @@ impl Shard {
         RecoveryStarted { partition }.emit(&self.shared.telemetry);
         self.generations += 1;
         self.slots.insert(partition, Slot::new(partition, self.generations));
+        self.shared.telemetry.health.joined(self.number);
         if partition >= self.shared.verdict_partitions || partition >= self.shared.partitions {
             let why = "it has no peer: transaction and verdict topics must have equally many partitions (sentra topics check)";
             self.refuse(partition, why);
