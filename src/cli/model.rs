@@ -1,0 +1,111 @@
+//! `sentra model show`: the card, and what each score anchor means in work for analysts.
+
+use std::{fmt::Write, path::PathBuf};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{CliError, Globals, Out};
+use crate::model::{
+    folder::Model,
+    metrics::{AtAnchor, Metrics},
+};
+
+/// Arguments of `sentra model`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print a model's card and, per score anchor, false positives, precision and alerts per million.
+    Show {
+        /// A model's version folder, or a folder of models [default: model.path].
+        path: Option<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Args {
+    pub(super) fn run(self, globals: &Globals) -> Result<(), CliError> {
+        let Action::Show { path, json } = self.action;
+        let path = match path {
+            Some(path) => path,
+            None => globals.load()?.model.path,
+        };
+        let model = Model::load(&path).map_err(CliError::failed)?;
+        let mut out = Out::stdout();
+        if json {
+            out.json(
+                &json!({"name": model.name, "version": model.version, "metrics": model.metrics, "card": model.card}),
+            )?;
+        } else {
+            out.line(model.card.trim_end())?;
+            out.line("")?;
+            out.line(format!("Model {} version {}", model.name, model.version))?;
+            out.text(anchors(&model.metrics))?;
+        }
+        out.finish()
+    }
+}
+
+/// The table of anchors, for a terminal.
+fn anchors(metrics: &Metrics) -> String {
+    let Metrics { validation_rows, validation_frauds, auc, log_loss, base_rate, .. } = metrics;
+    let mut text = format!(
+        "Measured on {validation_rows} events, {validation_frauds} of them fraud: AUC {auc:.4}, log loss {log_loss:.5}.\n\
+         Precision and alerts hold where {} of events are fraud.\n\n\
+         score >=  false positives  frauds caught  precision  alerts per million\n",
+        percent(*base_rate)
+    );
+    for AtAnchor { score, false_positive_rate, recall, precision, alerts_per_million } in &metrics.anchors {
+        let (wrong, caught, right) = (percent(*false_positive_rate), percent(*recall), percent(*precision));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{score:>8}  {wrong:>15}  {caught:>13}  {right:>9}  {alerts_per_million:>18.0}");
+    }
+    text
+}
+
+/// A share as per cent, with the digits that small ones need.
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent < 0.1 { format!("{percent:.3} %") } else { format!("{percent:.2} %") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_anchor_is_a_line_in_words_an_operator_plans_with() {
+        let anchor = AtAnchor {
+            score: 90,
+            false_positive_rate: 0.0005,
+            recall: 0.61,
+            precision: 0.83,
+            alerts_per_million: 2_938.4,
+        };
+        let metrics = Metrics {
+            training_rows: 1,
+            training_frauds: 1,
+            validation_rows: 1_000,
+            validation_frauds: 4,
+            auc: 0.99123,
+            log_loss: 0.0123456,
+            base_rate: 0.004,
+            anchors: vec![anchor],
+        };
+        let text = anchors(&metrics);
+        assert!(
+            text.starts_with("Measured on 1000 events, 4 of them fraud: AUC 0.9912, log loss 0.01235.\n"),
+            "{text}"
+        );
+        assert!(text.contains("where 0.40 % of events are fraud"), "{text}");
+        let line = text.lines().last().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(line, "90 0.050 % 61.00 % 83.00 % 2938");
+    }
+}
