@@ -79,33 +79,21 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::metrics::Judged;
 
     #[test]
     fn each_anchor_is_a_line_in_words_an_operator_plans_with() {
-        let anchor = AtAnchor {
-            score: 90,
-            false_positive_rate: 0.0005,
-            recall: 0.61,
-            precision: 0.83,
-            alerts_per_million: 2_938.4,
-        };
-        let metrics = Metrics {
-            training_rows: 1,
-            training_frauds: 1,
-            validation_rows: 1_000,
-            validation_frauds: 4,
-            auc: 0.99123,
-            log_loss: 0.0123456,
-            base_rate: 0.004,
-            anchors: vec![anchor],
-        };
+        let judged = |fraud, score, count| std::iter::repeat_n(Judged { probability: 0.5, score, fraud }, count);
+        let events: Vec<Judged> = judged(false, 0, 9_995)
+            .chain(judged(false, 95, 5))
+            .chain(judged(true, 95, 61))
+            .chain(judged(true, 0, 39))
+            .collect();
+        let metrics = Metrics::measure(&events, (1, 1), 0.004);
         let text = anchors(&metrics);
-        assert!(
-            text.starts_with("Measured on 1000 events, 4 of them fraud: AUC 0.9912, log loss 0.01235.\n"),
-            "{text}"
-        );
+        assert!(text.starts_with("Measured on 10100 events, 100 of them fraud: AUC "), "{text}");
         assert!(text.contains("where 0.40 % of events are fraud"), "{text}");
         let line = text.lines().last().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(line, "90 0.050 % 61.00 % 83.00 % 2938");
+        assert_eq!(line, "90 0.050 % 61.00 % 83.05 % 2938");
     }
 }
