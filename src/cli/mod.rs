@@ -6,6 +6,7 @@
 mod completions;
 mod config;
 mod error;
+mod model;
 mod out;
 mod run;
 mod simulate;
@@ -56,6 +57,8 @@ pub enum Command {
     Run(run::Args),
     /// Make labelled traffic, into files or Kafka.
     Simulate(simulate::SimulateArgs),
+    /// Show what the served model is worth.
+    Model(model::Args),
     /// Train a model.
     Train(train::TrainArgs),
     /// Print completions for a shell.
@@ -71,6 +74,7 @@ impl Cli {
         let Self { globals, command } = self;
         match command {
             Command::Config(args) => args.run(&globals),
+            Command::Model(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),
             Command::Simulate(args) => {
                 let config = globals.load()?;

@@ -3,5 +3,6 @@
 pub mod client;
 pub mod layout;
 pub mod load;
+pub mod properties;
 pub mod tail;
 pub mod topic_id;
