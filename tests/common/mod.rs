@@ -83,6 +83,13 @@ pub fn delete_topic(name: &str) {
     assert_eq!(results, [Ok(name.to_owned())]);
 }
 
+/// Deletes the records of a partition below `before`, as retention would.
+pub fn delete_records(topic: &str, partition: i32, before: i64) {
+    let mut list = rdkafka::TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(before)).expect("an offset");
+    block_on(admin().delete_records(&list, &patient())).expect("delete_records");
+}
+
 fn patient() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE))
 }
