@@ -47,6 +47,10 @@ pub struct Globals {
 pub enum Command {
     /// Check, show or describe the configuration.
     Config(config::Args),
+    /// Make labelled traffic: into files, to stdout, or to Kafka.
+    Simulate(simulate::SimulateArgs),
+    /// Train a model on labelled transactions and write its folder.
+    Train(train::TrainArgs),
     /// Print completions for a shell.
     Completions(completions::Args),
 }
@@ -60,6 +64,8 @@ impl Cli {
         let Self { globals, command } = self;
         match command {
             Command::Config(args) => args.run(&globals),
+            Command::Simulate(args) => args.run(&globals),
+            Command::Train(args) => args.run(&globals),
             Command::Completions(args) => args.run(),
         }
     }

@@ -7,12 +7,7 @@ use std::{
 
 use rdkafka::consumer::{CommitMode, Consumer};
 
-use super::{
-    Shard, ShardError,
-    context::Notice,
-    deliver::Verdicts,
-    slot::Stage,
-};
+use super::{Shard, ShardError, context::Notice, deliver::Verdicts, slot::Stage};
 use crate::telemetry::facts::{BrokerBack, BrokerLost, DeadLettered, Fact, PartitionPaused, PartitionResumed};
 
 /// Gauges are set so often.

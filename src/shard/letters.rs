@@ -172,10 +172,11 @@ impl Letter {
         self.key = self.key.take().filter(|key| key.len() <= CUT_BYTES);
         let headers = OwnedHeaders::new().insert(Header { key: CUT_HEADER, value: Some("true") });
         // The record's own headers may be what is too large; where it came from stays.
-        self.headers = self.headers.iter().filter(|header| header.key.starts_with("__connect.")).fold(
-            headers,
-            |headers, header| headers.insert(Header { key: header.key, value: header.value }),
-        );
+        self.headers = self
+            .headers
+            .iter()
+            .filter(|header| header.key.starts_with("__connect."))
+            .fold(headers, |headers, header| headers.insert(Header { key: header.key, value: header.value }));
     }
 }
 

@@ -25,7 +25,9 @@ use crate::{
         plan::{Logs, plan},
         settle::Settled,
     },
-    telemetry::facts::{EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecoveryStarted, ZombieIgnored},
+    telemetry::facts::{
+        EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecoveryStarted, ZombieIgnored,
+    },
 };
 
 /// More epochs lost than this within [`LOSS_WINDOW`] is two deployments on one verdict topic.
@@ -107,7 +109,11 @@ impl Shard {
             && matches!(slot.stage, Stage::Live | Stage::Replaying { .. })
         {
             slot.stage = Stage::Checking { from, asked: false };
-            tracing::warn!(partition = ack.partition, from, "a jump in the acknowledgements; reading what lies between");
+            tracing::warn!(
+                partition = ack.partition,
+                from,
+                "a jump in the acknowledgements; reading what lies between"
+            );
             self.stand_still(ack.partition);
         }
     }

@@ -115,9 +115,10 @@ impl Recoveries {
                 }
             }
         };
-        thread::Builder::new().name(format!("recover-{shard}")).spawn(work).map_err(|error| {
-            KafkaError::ClientCreation(format!("the recovery thread cannot be started: {error}"))
-        })?;
+        thread::Builder::new()
+            .name(format!("recover-{shard}"))
+            .spawn(work)
+            .map_err(|error| KafkaError::ClientCreation(format!("the recovery thread cannot be started: {error}")))?;
         Ok(Self { questions, answers })
     }
 

@@ -18,17 +18,16 @@ use super::{
     slot::{Held, Slot, Stage},
 };
 use crate::{
-    domain::{
-        features::Row,
-        partitioner::partition_of,
-        transaction::Record,
-        verdict::Source,
-    },
+    domain::{features::Row, partitioner::partition_of, transaction::Record, verdict::Source},
     engine::{
         emit::{Emitted, Emitter, Stamp},
         partition::Step,
     },
-    telemetry::{Tally, Telemetry, facts::{BrokerLost, Fact, Recovered}, metrics::Stage as Timed},
+    telemetry::{
+        Tally, Telemetry,
+        facts::{BrokerLost, Fact, Recovered},
+        metrics::Stage as Timed,
+    },
 };
 
 /// How long a turn waits for its first record: acknowledgements are served at least so often.
@@ -93,7 +92,8 @@ impl Shard {
             let stepped = Instant::now();
             scorer.raw_batch(&scratch.rows, &mut scratch.raw);
             let scored = Instant::now();
-            let mut writer = Writer { emitter, verdicts, short_log, began, tally: Tally::default(), buffer: &mut scratch.verdict };
+            let mut writer =
+                Writer { emitter, verdicts, short_log, began, tally: Tally::default(), buffer: &mut scratch.verdict };
             for one in &pending {
                 let Some(slot) = slots.get_mut(&one.message.partition()) else { continue };
                 let letter = match &one.step {
@@ -136,9 +136,16 @@ impl Shard {
                 stuck.into_iter().for_each(|partition| self.claim_anew(partition, Duration::from_secs(1)));
                 Ok(())
             }
-            (_, Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::AllBrokersDown)) => {
+            (
+                _,
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::GroupAuthorizationFailed
+                    | RDKafkaErrorCode::Authentication
+                    | RDKafkaErrorCode::AllBrokersDown,
+                ),
+            ) => {
                 let why = crate::kafka::client::describe(&error);
                 BrokerLost { shard: self.number, why: &why }.emit(&self.shared.telemetry);
                 Ok(())
@@ -219,9 +226,10 @@ impl Writer<'_> {
                 (emitted, Some(judged.transaction.phone.key()))
             }
             Step::Invalid(invalid) => {
-                let misrouted = invalid.read.phone.is_some_and(|phone| {
-                    partition_of(phone.key().as_bytes(), shared.partitions) != partition
-                });
+                let misrouted = invalid
+                    .read
+                    .phone
+                    .is_some_and(|phone| partition_of(phone.key().as_bytes(), shared.partitions) != partition);
                 (self.emitter.invalid(invalid, misrouted, &stamp, self.buffer), None)
             }
         };
