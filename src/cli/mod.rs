@@ -12,18 +12,14 @@ mod run;
 mod simulate;
 mod train;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
 pub use out::Out;
 
-use crate::{
-    config::{Config, ConfigErrors, Inputs},
-    kafka::client::producer_config,
-};
-use simulate::KafkaTarget;
+use crate::config::{Config, ConfigErrors, Inputs};
 
 /// Decides in milliseconds whether a mobile-money transaction looks like fraud.
 #[derive(Debug, Parser)]
@@ -55,11 +51,11 @@ pub enum Command {
     Config(config::Args),
     /// Run roles of the line until a signal.
     Run(run::Args),
-    /// Make labelled traffic, into files or Kafka.
-    Simulate(simulate::SimulateArgs),
     /// Show what the served model is worth.
     Model(model::Args),
-    /// Train a model.
+    /// Make labelled traffic: into files, to stdout, or to Kafka.
+    Simulate(simulate::SimulateArgs),
+    /// Train a model on labelled transactions and write its folder.
     Train(train::TrainArgs),
     /// Print completions for a shell.
     Completions(completions::Args),
@@ -76,16 +72,8 @@ impl Cli {
             Command::Config(args) => args.run(&globals),
             Command::Model(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),
-            Command::Simulate(args) => {
-                let config = globals.load()?;
-                let client = producer_config(&config.kafka);
-                let target = KafkaTarget { client, topic: config.topics.transactions };
-                simulate::run(&args, target).map_err(CliError::failed)
-            }
-            Command::Train(args) => {
-                let rules = Arc::new(globals.load()?.rules);
-                train::run(&args, &rules).map(drop).map_err(CliError::failed)
-            }
+            Command::Simulate(args) => args.run(&globals),
+            Command::Train(args) => args.run(&globals),
             Command::Completions(args) => args.run(),
         }
     }

@@ -15,7 +15,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use rdkafka::ClientConfig;
 
+use super::{CliError, Globals};
 use crate::{
+    config::KafkaConfig,
     domain::time::{EventTimeMs, MINUTE_MS},
     kafka::load::LoadError,
     train::simulate::{DEFAULT_CUSTOMERS, DEFAULT_START_MS, Disorder, Limit, Options, Restamp},
@@ -126,6 +128,17 @@ pub fn run(args: &SimulateArgs, kafka: KafkaTarget) -> Result<(), SimulateError>
 }
 
 impl SimulateArgs {
+    pub(super) fn run(self, globals: &Globals) -> Result<(), CliError> {
+        let config = globals.load()?;
+        let kafka = KafkaTarget { client: client(&config.kafka), topic: config.topics.transactions };
+        run(&self, kafka).map_err(|error| match error {
+            SimulateError::File { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+                CliError::Stdout(source)
+            }
+            error => CliError::failed(error),
+        })
+    }
+
     /// The simulation these arguments name; `now` counts with `--now` only.
     pub fn options(&self, now: SystemTime) -> Options {
         let now_ms = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
@@ -148,6 +161,14 @@ impl SimulateArgs {
         };
         Options { limit, start_ms, fraud_rate: self.fraud_rate, disorder, restamp, ..defaults }
     }
+}
+
+/// The servers and the user's own properties; what a loading producer needs besides is `Load`'s.
+fn client(kafka: &KafkaConfig) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.extend(kafka.properties.clone());
+    client.set("bootstrap.servers", &kafka.bootstrap_servers);
+    client
 }
 
 /// Customers that make so many events a second by their own habits, within what fits into memory.
