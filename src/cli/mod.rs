@@ -9,7 +9,7 @@ mod error;
 mod model;
 mod out;
 mod run;
-mod simulate;
+pub mod simulate;
 mod train;
 
 use std::path::PathBuf;
