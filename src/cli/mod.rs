@@ -8,21 +8,17 @@ mod config;
 mod error;
 mod out;
 mod run;
-mod simulate;
+pub mod simulate;
 mod train;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
 pub use out::Out;
 
-use crate::{
-    config::{Config, ConfigErrors, Inputs},
-    kafka::client::producer_config,
-};
-use simulate::KafkaTarget;
+use crate::config::{Config, ConfigErrors, Inputs};
 
 /// Decides in milliseconds whether a mobile-money transaction looks like fraud.
 #[derive(Debug, Parser)]
@@ -54,9 +50,9 @@ pub enum Command {
     Config(config::Args),
     /// Run roles of the line until a signal.
     Run(run::Args),
-    /// Make labelled traffic, into files or Kafka.
+    /// Make labelled traffic: into files, to stdout, or to Kafka.
     Simulate(simulate::SimulateArgs),
-    /// Train a model.
+    /// Train a model on labelled transactions and write its folder.
     Train(train::TrainArgs),
     /// Print completions for a shell.
     Completions(completions::Args),
@@ -72,16 +68,8 @@ impl Cli {
         match command {
             Command::Config(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),
-            Command::Simulate(args) => {
-                let config = globals.load()?;
-                let client = producer_config(&config.kafka);
-                let target = KafkaTarget { client, topic: config.topics.transactions };
-                simulate::run(&args, target).map_err(CliError::failed)
-            }
-            Command::Train(args) => {
-                let rules = Arc::new(globals.load()?.rules);
-                train::run(&args, &rules).map(drop).map_err(CliError::failed)
-            }
+            Command::Simulate(args) => args.run(&globals),
+            Command::Train(args) => args.run(&globals),
             Command::Completions(args) => args.run(),
         }
     }

@@ -6,12 +6,13 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
-    Options,
     business::{Business, Trade},
     clock::{Rhythm, Shape},
-    customer::{Customer, outsider},
+    customer::Customer,
     dice::Dice,
     event::{Event, mix},
+    options::Options,
+    parties::outsider,
     places::Places,
     scheme::{self, Stage},
 };
