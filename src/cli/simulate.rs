@@ -17,9 +17,8 @@ use rdkafka::ClientConfig;
 
 use super::{CliError, Globals};
 use crate::{
-    config::KafkaConfig,
     domain::time::{EventTimeMs, MINUTE_MS},
-    kafka::load::LoadError,
+    kafka::{client::producer_config, load::LoadError},
     train::simulate::{DEFAULT_CUSTOMERS, DEFAULT_START_MS, Disorder, Limit, Options, Restamp},
 };
 
@@ -130,7 +129,7 @@ pub fn run(args: &SimulateArgs, kafka: KafkaTarget) -> Result<(), SimulateError>
 impl SimulateArgs {
     pub(super) fn run(self, globals: &Globals) -> Result<(), CliError> {
         let config = globals.load()?;
-        let kafka = KafkaTarget { client: client(&config.kafka), topic: config.topics.transactions };
+        let kafka = KafkaTarget { client: producer_config(&config.kafka), topic: config.topics.transactions };
         run(&self, kafka).map_err(|error| match error {
             SimulateError::File { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
                 CliError::Stdout(source)
@@ -161,14 +160,6 @@ impl SimulateArgs {
         };
         Options { limit, start_ms, fraud_rate: self.fraud_rate, disorder, restamp, ..defaults }
     }
-}
-
-/// The servers and the user's own properties; what a loading producer needs besides is `Load`'s.
-fn client(kafka: &KafkaConfig) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.extend(kafka.properties.clone());
-    client.set("bootstrap.servers", &kafka.bootstrap_servers);
-    client
 }
 
 /// Customers that make so many events a second by their own habits, within what fits into memory.

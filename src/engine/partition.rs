@@ -197,6 +197,11 @@ impl Partition {
         self.phones.footprint()
     }
 
+    /// The same as last summed up on the sweep's way round; zero before its first.
+    pub fn footprint_lately(&self) -> Footprint {
+        self.phones.footprint_lately()
+    }
+
     /// Removes every phone that counts as absent now, as the sweep would in time.
     pub fn sweep_all(&mut self) {
         let Some(wm) = self.watermark else { return };
