@@ -80,10 +80,9 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::ClusterAuthorizationFailed => {
             "this user may not do that on the cluster: grant it IdempotentWrite, or Create for `sentra topics apply`"
         }
-        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownTopicId => {
-            "there is no such topic or partition: `sentra topics apply` creates it"
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownTopicId | Code::UnknownPartition => {
+            "there is no such topic or partition, or this user may not see it: `sentra topics apply` creates it"
         }
-        Code::UnknownPartition => "there is no such partition: compare the topics with `sentra topics check`",
         Code::OffsetOutOfRange | Code::AutoOffsetReset => "the log does not have that offset any more, or not yet",
         Code::PolicyViolation => "a policy of the broker's forbids it",
         Code::InvalidReplicationFactor => "there are fewer brokers than topics.replication wants",

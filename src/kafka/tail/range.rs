@@ -45,6 +45,8 @@ pub struct Span {
 pub struct RangeReader {
     consumer: BaseConsumer<Session>,
     topic: String,
+    /// Whether a read is under way, so that the queue may hold records.
+    reading: bool,
 }
 
 impl RangeReader {
@@ -56,7 +58,7 @@ impl RangeReader {
         let consumer = follower_config(kafka)
             .create_with_context(Session::default())
             .map_err(|error: KafkaError| TailError::client(&error))?;
-        Ok(Self { consumer, topic: topic.to_owned() })
+        Ok(Self { consumer, topic: topic.to_owned(), reading: false })
     }
 
     /// The partition's first offset and its end, as its leader has them now. Asks again until `stop`.
@@ -71,10 +73,13 @@ impl RangeReader {
             match self.consumer.fetch_watermarks(&self.topic, partition, ASK) {
                 Ok((start, end)) => return Ok(Span { start, end }),
                 Err(error) if is_transient(&error) => {
-                    // Errors of the connection wait in the queue; taken out, they reach the context.
-                    drop(self.consumer.poll(Duration::ZERO));
-                    if self.consumer.context().credentials_refused() {
-                        return Err(self.refused(&error));
+                    // Errors of the connection wait in the queue; taken out, they reach the context. A broker that
+                    // restarts may refuse for a moment: once connected, only the caller gives up.
+                    if !self.reading {
+                        drop(self.consumer.poll(Duration::ZERO));
+                        if self.consumer.context().credentials_refused() {
+                            return Err(self.refused(&error));
+                        }
                     }
                     tracing::debug!(topic = %self.topic, partition, %error, "offsets are asked for again");
                     std::thread::sleep(PAUSE);
@@ -123,7 +128,9 @@ impl RangeReader {
         }
         let mut range = Range { partition, next: from, to: to_exclusive, reachable: span.end >= to_exclusive };
         self.assign(partition, from)?;
+        self.reading = true;
         let read = self.drain(&mut range, stop, &mut each);
+        self.reading = false;
         self.consumer.unassign().map_err(|error| TailError::client(&error))?;
         read
     }
@@ -190,13 +197,13 @@ impl RangeReader {
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
                 let span = self.span(range.partition, stop)?;
-                Err(if range.next < span.start {
-                    self.gone(range.partition, range.next, span)
-                } else {
-                    self.beyond(range.partition, range.next, span)
-                })
+                match range.next {
+                    next if next < span.start => Err(self.gone(range.partition, next, span)),
+                    next if next > span.end => Err(self.beyond(range.partition, next, span)),
+                    // A leader that was behind for a moment: the partition was given up and is taken again.
+                    next => self.assign(range.partition, next),
+                }
             }
-            // A broker that restarts may refuse for a moment: once connected, only the caller gives up.
             _ if is_transient(error) || is_refused_credentials(error) => {
                 tracing::debug!(topic = %self.topic, partition = range.partition, %error, "reading goes on");
                 Ok(())
