@@ -6,3 +6,4 @@ pub mod load;
 pub mod properties;
 pub mod tail;
 pub mod topic_id;
+pub mod topics;
