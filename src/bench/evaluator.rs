@@ -3,6 +3,7 @@
 //! The three are interleaved, round by round, and timed by the thread's own CPU clock: wall time would favour whoever
 //! has the shorter rounds when a neighbour takes the core. Each figure is the median of its rounds. Rows are distinct from call to call, as a repeated row would teach the branch predictor its paths.
 
+use super::clock::{median, thread_cpu_ns};
 use crate::domain::features::Row;
 use crate::model::folder::Model;
 use crate::model::scorer::{self, ScorerError};
@@ -91,27 +92,9 @@ fn nanoseconds_a_row(rows: &[Row], work: impl FnOnce()) -> f64 {
     (thread_cpu_ns() - start) as f64 / rows.len() as f64
 }
 
-/// CPU time of this thread so far; 0 where the system has no such clock.
-fn thread_cpu_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes one timespec, to the one given.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-fn median(mut rounds: Vec<f64>) -> f64 {
-    rounds.sort_by(f64::total_cmp);
-    rounds[rounds.len() / 2]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_median_is_the_middle_round() {
-        assert_eq!(median(vec![9.0, 1.0, 5.0]), 5.0);
-    }
 
     #[test]
     fn a_thread_that_works_uses_time() {
