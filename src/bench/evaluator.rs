@@ -1,22 +1,22 @@
 //! The evaluator beside LightGBM's own single-row prediction, in one run on one thread.
 //!
-//! The three are interleaved, round by round, so that a busy neighbour slows all of them; each figure is the median of
-//! its rounds. Rows are distinct from call to call, as a repeated row would teach the branch predictor its paths.
+//! The three are interleaved, round by round, and timed by the thread's own CPU clock: wall time would favour whoever
+//! has the shorter rounds when a neighbour takes the core. Each figure is the median of its rounds. Rows are distinct from call to call, as a repeated row would teach the branch predictor its paths.
 
+use super::clock::{median, thread_cpu_ns};
 use crate::domain::features::Row;
 use crate::model::folder::Model;
 use crate::model::scorer::{self, ScorerError};
 use std::hint::black_box;
-use std::time::Instant;
 
 /// Rows of the batch figure, about what one poll brings.
 pub const BATCH_ROWS: usize = 64;
 
-const ROUNDS: usize = 15;
-/// Rows a round: enough that the clock's own cost vanishes.
-const ROWS_A_ROUND: usize = 2_048;
+const ROUNDS: usize = 61;
+/// Rows a round: enough that the clock costs nothing.
+const ROWS_A_ROUND: usize = 512;
 
-/// Nanoseconds a row.
+/// CPU nanoseconds a row.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct EvaluatorFigures {
     /// LightGBM's fast single-row prediction.
@@ -87,14 +87,9 @@ fn whole_rounds(rows: &[Row]) -> Vec<Row> {
 }
 
 fn nanoseconds_a_row(rows: &[Row], work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
+    let start = thread_cpu_ns();
     work();
-    start.elapsed().as_nanos() as f64 / rows.len() as f64
-}
-
-fn median(mut rounds: Vec<f64>) -> f64 {
-    rounds.sort_by(f64::total_cmp);
-    rounds[rounds.len() / 2]
+    (thread_cpu_ns() - start) as f64 / rows.len() as f64
 }
 
 #[cfg(test)]
@@ -102,14 +97,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_median_is_the_middle_round() {
-        assert_eq!(median(vec![9.0, 1.0, 5.0]), 5.0);
+    fn a_thread_that_works_uses_time() {
+        let spin = || {
+            black_box((0..1_000_000_u64).fold(0, |sum, at| black_box(sum ^ at)));
+        };
+        assert!(nanoseconds_a_row(&[[0.0; 24]], spin) > 0.0);
     }
 
     #[test]
     fn rounds_are_whole_however_few_rows_are_given() {
         let rows = whole_rounds(&[[1.0; 24], [2.0; 24], [3.0; 24]]);
-        assert_eq!((rows.len(), rows[3][0], rows[2_047][0]), (ROWS_A_ROUND, 1.0, 2.0));
-        assert_eq!(whole_rounds(&[[1.0; 24]; 5_000]).len(), 3 * ROWS_A_ROUND);
+        assert_eq!((rows.len(), rows[3][0], rows[511][0]), (ROWS_A_ROUND, 1.0, 2.0));
+        assert_eq!(whole_rounds(&[[1.0; 24]; 5_000]).len(), 10 * ROWS_A_ROUND);
     }
 }

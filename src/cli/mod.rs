@@ -7,25 +7,22 @@ mod completions;
 mod config;
 mod doctor;
 mod error;
+mod model;
 mod out;
 mod run;
-mod simulate;
+pub mod simulate;
 mod topics;
 mod train;
 mod verdicts;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
 pub use out::Out;
 
-use crate::{
-    config::{Config, ConfigErrors, Inputs},
-    kafka::client::producer_config,
-};
-use simulate::KafkaTarget;
+use crate::config::{Config, ConfigErrors, Inputs};
 
 /// Decides in milliseconds whether a mobile-money transaction looks like fraud.
 #[derive(Debug, Parser)]
@@ -63,9 +60,11 @@ pub enum Command {
     Verdicts(verdicts::Args),
     /// Check broker, topics, model and machine, and say what to do.
     Doctor(doctor::Args),
-    /// Make labelled traffic, into files or Kafka.
+    /// Show what the served model is worth.
+    Model(model::Args),
+    /// Make labelled traffic: into files, to stdout, or to Kafka.
     Simulate(simulate::SimulateArgs),
-    /// Train a model.
+    /// Train a model on labelled transactions and write its folder.
     Train(train::TrainArgs),
     /// Print completions for a shell.
     Completions(completions::Args),
@@ -80,20 +79,13 @@ impl Cli {
         let Self { globals, command } = self;
         match command {
             Command::Config(args) => args.run(&globals),
+            Command::Model(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),
             Command::Topics(args) => args.run(&globals),
             Command::Verdicts(args) => args.run(&globals),
             Command::Doctor(args) => args.run(&globals),
-            Command::Simulate(args) => {
-                let config = globals.load()?;
-                let client = producer_config(&config.kafka);
-                let target = KafkaTarget { client, topic: config.topics.transactions };
-                simulate::run(&args, target).map_err(CliError::failed)
-            }
-            Command::Train(args) => {
-                let rules = Arc::new(globals.load()?.rules);
-                train::run(&args, &rules).map(drop).map_err(CliError::failed)
-            }
+            Command::Simulate(args) => args.run(&globals),
+            Command::Train(args) => args.run(&globals),
             Command::Completions(args) => args.run(),
         }
     }

@@ -15,9 +15,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use rdkafka::ClientConfig;
 
+use super::{CliError, Globals};
 use crate::{
     domain::time::{EventTimeMs, MINUTE_MS},
-    kafka::load::LoadError,
+    kafka::{client::producer_config, load::LoadError},
     train::simulate::{DEFAULT_CUSTOMERS, DEFAULT_START_MS, Disorder, Limit, Options, Restamp},
 };
 
@@ -126,6 +127,17 @@ pub fn run(args: &SimulateArgs, kafka: KafkaTarget) -> Result<(), SimulateError>
 }
 
 impl SimulateArgs {
+    pub(super) fn run(self, globals: &Globals) -> Result<(), CliError> {
+        let config = globals.load()?;
+        let kafka = KafkaTarget { client: producer_config(&config.kafka), topic: config.topics.transactions };
+        run(&self, kafka).map_err(|error| match error {
+            SimulateError::File { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+                CliError::Stdout(source)
+            }
+            error => CliError::failed(error),
+        })
+    }
+
     /// The simulation these arguments name; `now` counts with `--now` only.
     pub fn options(&self, now: SystemTime) -> Options {
         let now_ms = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);

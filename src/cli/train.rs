@@ -11,6 +11,7 @@ use std::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::{CliError, Globals, Out};
 use crate::{
     domain::rules::Rules,
     model::folder::{ModelError, NewModel, activate},
@@ -83,6 +84,16 @@ const ROOT: &str = "models";
 /// The default name.
 const NAME: &str = "sentra-default";
 
+impl TrainArgs {
+    pub(super) fn run(self, globals: &Globals) -> Result<(), CliError> {
+        let rules = Arc::new(globals.load()?.rules);
+        let folder = run(&self, &rules).map_err(CliError::failed)?;
+        let mut out = Out::stdout();
+        out.line(folder.display().to_string())?;
+        out.finish()
+    }
+}
+
 /// Runs the command; the folder that was written.
 ///
 /// # Errors
@@ -106,7 +117,6 @@ pub fn run(args: &TrainArgs, rules: &Arc<Rules>) -> Result<PathBuf, TrainError> 
         (started.elapsed() - gathered).as_secs_f64(),
         if args.activate { "; active from now on" } else { "" },
     );
-    println!("{}", folder.display());
     Ok(folder)
 }
 

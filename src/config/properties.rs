@@ -1,5 +1,5 @@
-//! Raw librdkafka properties: which pass, which Sentra owns and why, which are secret. Names and values that
-//! librdkafka itself refuses are its own to tell, when a client is made.
+//! Raw librdkafka properties: which pass, which Sentra owns and why, which are secret. Whether a name or value means
+//! anything at all is asked of librdkafka.
 
 use super::{
     secret::MASK,
@@ -92,6 +92,12 @@ pub(super) fn check(name: &str, given: &Given) -> Result<Property, String> {
     }
     if given.text.contains('\0') {
         return Err(String::from("holds a NUL byte; remove it"));
+    }
+    match crate::kafka::properties::check(name, &given.text) {
+        Ok(()) => {}
+        // Its words may quote the value.
+        Err(_) if is_secret(name) => return Err(String::from("is refused by librdkafka; correct or remove it")),
+        Err(why) => return Err(format!("{why}; correct or remove it")),
     }
     Ok(Property { value: given.text.clone(), source: given.source.clone() })
 }

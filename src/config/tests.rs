@@ -1,5 +1,7 @@
 //! Sources, precedence, and what is said when something is wrong.
 
+mod kinds;
+
 use std::{ffi::OsString, path::PathBuf};
 
 use super::{table::*, *};
@@ -232,6 +234,20 @@ fn properties_that_sentra_owns_are_refused_by_name() {
         assert!(lines[0].starts_with(&format!("kafka.properties.{name} (file sentra.toml:2): is ")), "{lines:?}");
         assert!(lines[0].ends_with("; remove it"), "{lines:?}");
     }
+}
+
+#[test]
+fn properties_that_librdkafka_does_not_know_or_take_are_told_at_load() {
+    let lines = given("[kafka.properties]\n'securty.protocol' = 'SSL'\n'security.protocol' = 'SLS'\n").lines();
+    assert_eq!(
+        lines,
+        [
+            "kafka.properties.security.protocol (file sentra.toml:3): Invalid value \"SLS\" for configuration property \
+             \"security.protocol\"; correct or remove it",
+            "kafka.properties.securty.protocol (file sentra.toml:2): No such configuration property: \
+             \"securty.protocol\"; correct or remove it",
+        ]
+    );
 }
 
 #[test]

@@ -122,15 +122,16 @@ impl Kind {
         }
     }
 
-    /// Milliseconds as the kind writes them, in the largest unit that leaves no rest; `None` is off.
+    /// Milliseconds as the kind writes them, in the largest unit that leaves no rest (a day is 24h); `None` is off.
     pub(super) fn millis_text(self, ms: Option<i64>) -> String {
         let Some(ms) = ms else { return String::from(OFF) };
         if self == Self::UtcOffset {
             let (sign, ms) = if ms < 0 { ('-', -ms) } else { ('+', ms) };
             return format!("{sign}{:02}:{:02}", ms / HOUR_MS, ms % HOUR_MS / MINUTE_MS);
         }
-        let units = [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s"), (1, "ms")];
-        let (unit_ms, unit) = units.into_iter().find(|(unit_ms, _)| ms % unit_ms == 0).unwrap_or((1, "ms"));
+        let units = [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s")];
+        let fits = |unit_ms: i64| ms > 0 && ms % unit_ms == 0 && (unit_ms, ms) != (DAY_MS, DAY_MS);
+        let (unit_ms, unit) = units.into_iter().find(|(unit_ms, _)| fits(*unit_ms)).unwrap_or((1, "ms"));
         format!("{}{unit}", ms / unit_ms)
     }
 
@@ -251,6 +252,10 @@ fn is_calling_code(text: &str) -> bool {
     (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0')
 }
 
+/// A bare word must be a level: the library would take `inf` for a module's name, and log nothing at all.
 fn is_filter(text: &str) -> bool {
-    !text.is_empty() && tracing_subscriber::EnvFilter::builder().parse(text).is_ok()
+    use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+    let known = |part: &str| part.contains(['=', '[']) || part.trim().parse::<LevelFilter>().is_ok();
+    let given = |part: &str| !part.trim().is_empty();
+    text.split(',').all(|part| given(part) && known(part)) && EnvFilter::builder().parse(text).is_ok()
 }

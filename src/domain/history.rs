@@ -44,6 +44,14 @@ pub struct Footprint {
     pub profile: usize,
 }
 
+impl Footprint {
+    /// Adds another's bytes.
+    pub fn add(&mut self, other: Self) {
+        self.ring += other.ring;
+        self.profile += other.profile;
+    }
+}
+
 /// What the windows say of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed {

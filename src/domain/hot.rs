@@ -71,8 +71,8 @@ impl Totals {
     /// Moves every window's start forward to `a`.
     pub fn advance(&mut self, ring: &Ring, a: i64, home: Currency) {
         self.as_of = a;
-        for window in 0..WINDOWS {
-            let start = a - WINDOWS_MS[window];
+        for (window, length) in WINDOWS_MS.into_iter().enumerate() {
+            let start = a - length;
             while self.from[window] < ring.len() && ring.time(self.from[window]) <= start {
                 self.leave(&ring.get(self.from[window]), window, home);
                 self.from[window] += 1;
@@ -224,8 +224,8 @@ impl Excess {
     /// Adds the panes that overlap (a − W, a] to the 24 h and 7 d windows; true when there were any.
     pub fn add_to(&self, windows: &mut Windows, a: i64) -> bool {
         let mut any = false;
-        for window in FIRST_PANED..WINDOWS {
-            let first = (a - WINDOWS_MS[window]).div_euclid(HOUR_MS);
+        for (window, length) in WINDOWS_MS.into_iter().enumerate().skip(FIRST_PANED) {
+            let first = (a - length).div_euclid(HOUR_MS);
             let overlapping = self.panes.range(first..=a.div_euclid(HOUR_MS));
             let (count, sum) = overlapping
                 .fold((0_u32, 0_i128), |(count, sum), (_, pane)| (count.saturating_add(pane.0), sum + pane.1));

@@ -122,11 +122,18 @@ impl Partition {
 
     /// Applies the record and judges it.
     pub fn step<'a>(&mut self, record: &Record<'a>) -> Step<'a> {
+        match decode(record, &self.rules) {
+            Ok(transaction) => Step::Judged(Box::new(self.step_decoded(transaction, record))),
+            Err(invalid) => {
+                self.next = record.offset + 1;
+                Step::Invalid(invalid)
+            }
+        }
+    }
+
+    /// The second half of [`Partition::step`], measured apart from decoding: `transaction` is what `record` decodes to.
+    pub fn step_decoded<'a>(&mut self, transaction: Transaction<'a>, record: &Record<'_>) -> Judged<'a> {
         self.next = record.offset + 1;
-        let transaction = match decode(record, &self.rules) {
-            Ok(transaction) => transaction,
-            Err(invalid) => return Step::Invalid(invalid),
-        };
         let mut flags = Flags::default();
         let arrival = self.arrive(&transaction, record);
         flags.set(Flags::TIME_ADJUSTED, arrival.event.t != transaction.timestamp.0);
@@ -154,7 +161,7 @@ impl Partition {
         }
         self.sweep();
         let (offset, event_time) = (record.offset, EventTimeMs(event.t));
-        Step::Judged(Box::new(Judged { offset, event_time, judgement, flags, row, transaction }))
+        Judged { offset, event_time, judgement, flags, row, transaction }
     }
 
     /// Applies the record as [`Partition::step`] does, without judging it: recovery's silent replay.
@@ -195,6 +202,11 @@ impl Partition {
     /// Bytes held, ring and profile apart.
     pub fn footprint(&self) -> Footprint {
         self.phones.footprint()
+    }
+
+    /// The same as last summed up on the sweep's way round; zero before its first.
+    pub fn footprint_lately(&self) -> Footprint {
+        self.phones.footprint_lately()
     }
 
     /// Removes every phone that counts as absent now, as the sweep would in time.

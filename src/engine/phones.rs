@@ -21,6 +21,8 @@ pub struct Phones {
     table: HashTable<u32>,
     hasher: Placement,
     sweep: usize,
+    walk: Footprint,
+    walked: Footprint,
 }
 
 /// Where entries go in the table: seeded per process, so that nobody can aim collisions at it.
@@ -82,9 +84,15 @@ impl Phones {
         let slots = self.chunks.len() * CHUNK;
         for _ in 0..budget.min(slots) {
             self.sweep = (self.sweep + 1) % slots;
+            if self.sweep == 0 {
+                self.walked = std::mem::take(&mut self.walk);
+            }
             let entry = self.chunks[self.sweep / CHUNK].get_mut(self.sweep % CHUNK).and_then(Option::as_mut);
-            let gone = entry.and_then(|entry| (!keep(&mut entry.history)).then_some(entry.subject));
-            if let Some(subject) = gone {
+            let Some(entry) = entry else { continue };
+            let (subject, stays) = (entry.subject, keep(&mut entry.history));
+            if stays {
+                self.walk.add(entry.footprint());
+            } else {
                 self.remove(&subject);
             }
         }
@@ -98,11 +106,16 @@ impl Phones {
     /// The bytes held: rings, and all the rest as profile (entries, table, free slots).
     pub fn footprint(&self) -> Footprint {
         let mut total = Footprint::default();
-        for (_, history) in self.iter() {
-            let one = history.footprint();
-            total.ring += one.ring;
-            total.profile += one.profile + size_of::<Slot>() - size_of::<History>();
-        }
+        self.chunks.iter().flatten().flatten().for_each(|entry| total.add(entry.footprint()));
+        self.with_overhead(total)
+    }
+
+    /// The same as the sweep last summed it up on its way round: costs nothing to ask.
+    pub fn footprint_lately(&self) -> Footprint {
+        self.with_overhead(self.walked)
+    }
+
+    fn with_overhead(&self, mut total: Footprint) -> Footprint {
         let vacant = self.chunks.len() * CHUNK - self.len();
         total.profile += vacant * size_of::<Slot>() + self.table.allocation_size() + self.free.capacity() * 4;
         total
@@ -115,6 +128,13 @@ impl Phones {
         let chunk = self.chunks.len() - 1;
         self.chunks[chunk].push(None);
         (chunk * CHUNK + self.chunks[chunk].len() - 1) as u32
+    }
+}
+
+impl Entry {
+    fn footprint(&self) -> Footprint {
+        let history = self.history.footprint();
+        Footprint { profile: history.profile + size_of::<Slot>() - size_of::<History>(), ..history }
     }
 }
 

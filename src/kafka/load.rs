@@ -193,7 +193,8 @@ impl Load {
     fn refused(&self, code: RDKafkaErrorCode) -> LoadError {
         let topic = self.topic.clone();
         match code {
-            RDKafkaErrorCode::InvalidTimestamp => LoadError::Timestamp { topic },
+            // Brokers answer either; our records have keys and sound sizes, so time is what is left to refuse.
+            RDKafkaErrorCode::InvalidTimestamp | RDKafkaErrorCode::InvalidRecord => LoadError::Timestamp { topic },
             code => LoadError::Refused { topic, code },
         }
     }

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod layout;
 pub mod load;
+pub mod properties;
 pub mod tail;
 pub mod topic_id;
 pub mod topics;

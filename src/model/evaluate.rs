@@ -3,8 +3,8 @@
 //! Two ways to the same leaves, both on ranks (`plan`) and almost free of branches on data. One row alone walks eight
 //! trees in step, so that their loads overlap. Many rows go through each tree together: every split tells, for
 //! all rows at once, which leaves are out, and the first leaf left is the one reached (QuickScorer, Lucchese et al.,
-//! SIGIR 2015, turned from one row and many trees to one tree and many rows). The compiler vectorises that loop for
-//! any processor; nothing here is specific to one.
+//! SIGIR 2015, turned from one row and many trees to one tree and many rows). The compiler vectorises that loop: once
+//! for any processor, once for those with AVX2, chosen at run time.
 
 use super::forest::Forest;
 use super::plan::{Plan, TreePlan};
@@ -20,12 +20,12 @@ const STEPS_A_LOOK: usize = 3;
 /// The most columns whose ranks are kept on the stack; a model of numerical features has at most 48 in practice.
 const STACK_COLUMNS: usize = 64;
 
-/// Rows that go through the trees together, where there are many.
-const WIDE: usize = 64;
-/// The same, where there are few.
-const NARROW: usize = 32;
-/// Fewer rows than this are walked one by one: a block costs the same however few rows it holds.
-const FEWEST_TOGETHER: usize = 14;
+/// The most rows that go through the trees together.
+const TOGETHER: usize = 64;
+/// Lanes come in this many, so that vectors have no rest.
+const LANE_STEP: usize = 8;
+/// Fewer rows than this are walked one by one: going through all splits has a price of its own.
+const FEWEST_TOGETHER: usize = 5;
 
 impl Forest {
     /// The raw score of one row.
@@ -40,13 +40,11 @@ impl Forest {
     /// The raw scores of rows, in their order; `out` is cleared first.
     pub fn raw_batch(&self, rows: &[Row], out: &mut Vec<f64>) {
         out.clear();
-        for rows in rows.chunks(WIDE) {
+        for rows in rows.chunks(TOGETHER) {
             if rows.len() < FEWEST_TOGETHER {
                 out.extend(rows.iter().map(|row| self.raw_one(row)));
-            } else if rows.len() <= NARROW {
-                self.plan.raw_together::<NARROW>(rows, out);
             } else {
-                self.plan.raw_together::<WIDE>(rows, out);
+                self.plan.raw_together_on_this_processor(rows, out);
             }
         }
     }
@@ -102,53 +100,78 @@ impl Plan {
         }
     }
 
-    /// Appends the scores of at most `LANES` rows, one lane a row.
-    fn raw_together<const LANES: usize>(&self, rows: &[Row], out: &mut Vec<f64>) {
-        let mut ranks = vec![[0_i32; LANES]; self.columns];
-        for (lane, row) in rows.iter().enumerate() {
-            self.see(row, |column, rank| ranks[column][lane] = i32::from(rank));
+    /// [`Self::raw_together`], compiled for the vectors this processor has: the same code, the same bits.
+    fn raw_together_on_this_processor(&self, rows: &[Row], out: &mut Vec<f64>) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") {
+            // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
+            return unsafe { self.raw_together_avx2(rows, out) };
         }
-        let mut sums = [0.0; LANES];
+        self.raw_together(rows, out);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1")]
+    fn raw_together_avx2(&self, rows: &[Row], out: &mut Vec<f64>) {
+        self.raw_together(rows, out);
+    }
+
+    /// Appends the scores of at most [`TOGETHER`] rows, one lane a row.
+    #[inline(always)]
+    fn raw_together(&self, rows: &[Row], out: &mut Vec<f64>) {
+        // A length the compiler does not know keeps it from unrolling the lanes, which it then vectorises badly.
+        let lanes = rows.len().next_multiple_of(LANE_STEP);
+        let mut ranks = vec![0_i32; self.columns * lanes];
+        for (lane, row) in rows.iter().enumerate() {
+            self.see(row, |column, rank| ranks[column * lanes + lane] = i32::from(rank));
+        }
+        let mut room = [0.0; TOGETHER];
+        let sums = &mut room[..lanes];
         for tree in &self.trees {
             if tree.has_masks() {
-                self.add_masked(*tree, &ranks, &mut sums);
+                self.add_masked(*tree, &ranks, sums);
             } else {
-                self.add_walked(*tree, &ranks, &mut sums);
+                self.add_walked(*tree, &ranks, sums);
             }
         }
         out.extend_from_slice(&sums[..rows.len()]);
     }
 
     /// Adds a small tree: each split marks the leaves that are out, for all lanes.
-    #[inline]
-    fn add_masked<const LANES: usize>(&self, tree: TreePlan, ranks: &[[i32; LANES]], sums: &mut [f64; LANES]) {
-        let mut out = [0_u32; LANES];
+    #[inline(always)]
+    fn add_masked(&self, tree: TreePlan, ranks: &[i32], sums: &mut [f64]) {
+        let mut room = [0_u32; TOGETHER];
+        let lanes = sums.len();
+        let out = &mut room[..lanes];
         for split in &self.masks[tree.mask_base as usize..][..usize::from(tree.splits)] {
             let threshold = i32::from(split.threshold);
-            for (out, rank) in out.iter_mut().zip(&ranks[usize::from(split.column)]) {
+            for (out, rank) in out.iter_mut().zip(&ranks[usize::from(split.column) * lanes..][..lanes]) {
                 // All ones where the rank is above the threshold: a comparison that no compiler turns into a branch.
                 let right = ((threshold - rank) >> 31) as u32;
                 *out |= split.out & right;
             }
         }
         let leaves = &self.leaves[tree.leaf_base as usize..];
-        for (sum, out) in sums.iter_mut().zip(&out) {
+        for (sum, out) in sums.iter_mut().zip(out) {
             *sum += leaves[out.trailing_ones() as usize];
         }
     }
 
     /// Adds a tree too large for masks: every lane walks.
-    fn add_walked<const LANES: usize>(&self, tree: TreePlan, ranks: &[[i32; LANES]], sums: &mut [f64; LANES]) {
+    #[inline(always)]
+    fn add_walked(&self, tree: TreePlan, ranks: &[i32], sums: &mut [f64]) {
         let nodes = &self.nodes[tree.node_base as usize..];
-        let mut at = [0_u16; LANES];
+        let mut room = [0_u16; TOGETHER];
+        let lanes = sums.len();
         for _ in 0..tree.depth {
-            for (lane, at) in at.iter_mut().enumerate() {
+            for (lane, at) in room[..lanes].iter_mut().enumerate() {
                 let node = nodes[usize::from(*at)];
-                *at = node.children[usize::from(ranks[usize::from(node.column)][lane] > i32::from(node.threshold))];
+                let right = ranks[usize::from(node.column) * lanes + lane] > i32::from(node.threshold);
+                *at = node.children[usize::from(right)];
             }
         }
         let leaves = &self.leaves[tree.leaf_base as usize..];
-        for (sum, at) in sums.iter_mut().zip(&at) {
+        for (sum, at) in sums.iter_mut().zip(&room) {
             *sum += leaves[usize::from(at - tree.splits)];
         }
     }
@@ -157,4 +180,51 @@ impl Plan {
 /// A value as the library reads it: what is next to zero is zero.
 fn read(value: f64) -> f64 {
     if value.abs() <= ZERO_BOUND { 0.0 } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::features::FEATURES;
+    use lightgbm3::{Booster, Dataset};
+
+    /// A forest with small trees or large ones, and rows with some values missing.
+    fn trained(leaves: u32) -> (Forest, Vec<Row>) {
+        let value = |row: u32, at: u32| match (row * 31 + at * 17) % 97 {
+            0..9 => f64::NAN,
+            other => f64::from(other ^ (row >> 3)) - 40.0,
+        };
+        let rows: Vec<Row> = (0..2_000).map(|row| std::array::from_fn(|at| value(row, at as u32))).collect();
+        let labels: Vec<f32> = rows.iter().map(|row| f32::from(row[1] * row[2] > row[3] * 20.0)).collect();
+        let data = Dataset::from_slice(rows.as_flattened(), &labels, FEATURES as i32, true).unwrap();
+        let parameters = serde_json::json!({
+            "objective": "binary", "num_iterations": 21, "num_leaves": leaves, "min_data_in_leaf": 2, "verbosity": -1,
+        });
+        let text = Booster::train(data, &parameters).unwrap().save_string().unwrap();
+        (Forest::parse(&text).unwrap(), rows)
+    }
+
+    #[test]
+    fn every_processor_and_every_batch_gives_the_same_bits() {
+        for leaves in [31, 80] {
+            let (forest, rows) = trained(leaves);
+            let bits = |scores: Vec<f64>| scores.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+            for length in 1..=TOGETHER {
+                let rows = &rows[length..2 * length];
+                let alone = bits(rows.iter().map(|row| forest.raw_one(row)).collect());
+                let (mut portable, mut chosen) = (Vec::new(), Vec::new());
+                forest.plan.raw_together(rows, &mut portable);
+                forest.plan.raw_together_on_this_processor(rows, &mut chosen);
+                assert_eq!((bits(portable), bits(chosen)), (alone.clone(), alone), "{leaves} leaves, {length} rows");
+            }
+        }
+    }
+
+    #[test]
+    fn no_rows_have_no_scores() {
+        let (forest, _) = trained(31);
+        let mut out = vec![1.0];
+        forest.raw_batch(&[], &mut out);
+        assert!(out.is_empty());
+    }
 }

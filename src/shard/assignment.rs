@@ -39,7 +39,9 @@ impl Input {
     /// The partition is no longer assigned.
     pub fn place(&self, partition: i32, offset: i64) -> KafkaResult<()> {
         self.consumer.incremental_unassign(&self.one(partition, Offset::Invalid)?)?;
-        self.consumer.incremental_assign(&self.one(partition, Offset::Offset(offset))?)
+        self.consumer.incremental_assign(&self.one(partition, Offset::Offset(offset))?)?;
+        // A pause outlives the assignment it was made in.
+        self.resume(partition)
     }
 
     /// Reads nothing more of `partition` for now; what was prefetched of it is thrown away and read again later.

@@ -8,7 +8,10 @@ use std::{
 use rdkafka::consumer::{CommitMode, Consumer};
 
 use super::{Shard, ShardError, context::Notice, deliver::Verdicts, slot::Stage};
-use crate::telemetry::facts::{BrokerBack, BrokerLost, DeadLettered, Fact, PartitionPaused, PartitionResumed};
+use crate::{
+    domain::history::Footprint,
+    telemetry::facts::{BrokerBack, BrokerLost, DeadLettered, Fact, PartitionPaused, PartitionResumed},
+};
 
 /// Gauges are set so often.
 const HOUSE_EVERY: Duration = Duration::from_secs(1);
@@ -98,18 +101,16 @@ impl Shard {
             return Ok(());
         }
         self.next_housekeeping = now + HOUSE_EVERY;
-        let (mut phones, mut ring, mut profile) = (0, 0, 0);
+        let (mut phones, mut held) = (0, Footprint::default());
         for slot in self.slots.values_mut() {
             self.shared.telemetry.metrics.undelivered(slot.partition, slot.undelivered());
             if let Some(engine) = &slot.engine {
                 slot.decisions.forget(engine.next(), engine.forgotten());
                 phones += engine.phones();
-                let footprint = engine.footprint();
-                ring += footprint.ring;
-                profile += footprint.profile;
+                held.add(engine.footprint_lately());
             }
         }
-        self.shared.telemetry.metrics.state(self.number, phones, ring, profile);
+        self.shared.telemetry.metrics.state(self.number, phones, held.ring, held.profile);
         if now >= self.next_commit && !self.shared.stop.load(Ordering::Relaxed) {
             self.next_commit = now + COMMIT_EVERY;
             self.commit();

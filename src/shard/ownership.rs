@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// More epochs lost than this within [`LOSS_WINDOW`] is two deployments on one verdict topic.
+/// So many epochs lost within [`LOSS_WINDOW`] is two deployments on one verdict topic.
 const MOST_LOSSES: usize = 5;
 
 /// The time that losses are counted over.
@@ -48,6 +48,7 @@ impl Shard {
         RecoveryStarted { partition }.emit(&self.shared.telemetry);
         self.generations += 1;
         self.slots.insert(partition, Slot::new(partition, self.generations));
+        self.shared.telemetry.health.joined(self.number);
         if partition >= self.shared.verdict_partitions || partition >= self.shared.partitions {
             let why = "it has no peer: transaction and verdict topics must have equally many partitions (sentra topics check)";
             self.refuse(partition, why);
@@ -76,7 +77,7 @@ impl Shard {
 
     /// Takes what `recover` found out.
     pub(super) fn take_answers(&mut self) {
-        while let Some((Ticket { partition, generation }, answer)) = self.recoveries.answer() {
+        while let Some((Ticket { partition, generation, .. }, answer)) = self.recoveries.answer() {
             let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.generation == generation) else {
                 continue;
             };
@@ -166,7 +167,7 @@ impl Shard {
         };
         slot.chain = Some(Chain::starting(epoch));
         slot.stage = Stage::Settling;
-        let ticket = Ticket { partition, generation: slot.generation };
+        let ticket = slot.ticket();
         EpochTaken { partition, epoch }.emit(&self.shared.telemetry);
         self.recoveries.settle(ticket, epoch);
     }
@@ -208,7 +209,7 @@ impl Shard {
         let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.inflight.is_empty()) else { return };
         let Some(epoch) = slot.epoch() else { return };
         slot.stage = Stage::Checking { from, asked: true };
-        self.recoveries.check(Ticket { partition, generation: slot.generation }, from, epoch);
+        self.recoveries.check(slot.ticket(), from, epoch);
     }
 
     fn checked(&mut self, partition: i32, next: i64, newer: Option<Rival>) {
@@ -235,7 +236,7 @@ impl Shard {
         let losses = self.losses.entry(partition).or_default();
         losses.retain(|at| now.duration_since(*at) < LOSS_WINDOW);
         losses.push(now);
-        if losses.len() > MOST_LOSSES {
+        if losses.len() >= MOST_LOSSES {
             let Rival { group, instance, .. } = rival;
             let why = format!(
                 "{} epochs lost within a minute to instance {instance} of group {group}: two deployments write to one \

@@ -1,10 +1,10 @@
-//! All of recovery that blocks, on a thread of its own: reading a verdict partition up to an epoch, or between two
+//! All of recovery that blocks, on threads of its own: reading a verdict partition up to an epoch, or between two
 //! acknowledgements, and asking for the logs' ends. The shard asks and goes on turning.
 
 use std::{
     sync::{
-        Arc,
-        atomic::AtomicBool,
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread,
@@ -13,6 +13,7 @@ use std::{
 
 use super::Shared;
 use crate::{
+    config::Config,
     domain::verdict::Head,
     engine::{
         plan::Logs,
@@ -64,12 +65,14 @@ pub struct Rival {
 }
 
 /// For whom a question is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Ticket {
     /// The partition.
     pub partition: i32,
     /// The slot's generation: answers for earlier ones are dropped.
     pub generation: usize,
+    /// Set when nobody waits for the answer any more.
+    pub abandoned: Arc<AtomicBool>,
 }
 
 /// The shard's end of the line.
@@ -78,39 +81,41 @@ pub struct Recoveries {
     answers: Receiver<(Ticket, Answer)>,
 }
 
+/// Threads that answer one shard's questions: one partition without a leader must not keep all others waiting.
+const WORKERS: usize = 2;
+
+/// What waits for a worker.
+type Asked = Arc<Mutex<Receiver<(Ticket, Question)>>>;
+
 struct Worker {
+    config: Arc<Config>,
+    log: String,
+    /// Made with the first question.
+    readers: Option<Readers>,
+}
+
+struct Readers {
     transactions: RangeReader,
     verdicts: RangeReader,
-    log: String,
-    stop: Arc<AtomicBool>,
 }
 
 impl Recoveries {
-    /// Starts the thread; it ends with the shard.
+    /// Starts the threads; they end with the shard.
     ///
     /// # Errors
-    /// A property is wrong.
+    /// A thread cannot be started.
     pub fn start(shard: usize, shared: &Shared) -> Result<Self, TailError> {
-        let config = &shared.config;
-        let (questions, asked) = channel::<(Ticket, Question)>();
+        let (questions, asked) = channel();
+        let asked = Asked::new(Mutex::new(asked));
         let (answer, answers) = channel();
-        let mut worker = Worker {
-            transactions: RangeReader::open(&config.kafka, &config.topics.transactions)?,
-            verdicts: RangeReader::open(&config.kafka, &config.topics.verdicts)?,
-            log: shared.log.short(),
-            stop: Arc::clone(&shared.stop),
-        };
-        let work = move || {
-            // Ends when the shard hangs up, or with the process.
-            for (ticket, question) in asked {
-                let Some(found) = worker.until_answered(ticket.partition, question) else { return };
-                if answer.send((ticket, found)).is_err() {
-                    return;
-                }
-            }
-        };
-        let spawned = thread::Builder::new().name(format!("recover-{shard}")).spawn(work);
-        spawned.map_err(|error| TailError::Client(format!("the recovery thread cannot be started: {error}")))?;
+        for number in 0..WORKERS {
+            let worker = Worker { config: Arc::clone(&shared.config), log: shared.log.short(), readers: None };
+            let (asked, answer) = (Arc::clone(&asked), answer.clone());
+            let spawned = thread::Builder::new()
+                .name(format!("recover-{shard}-{number}"))
+                .spawn(move || worker.work(&asked, &answer));
+            spawned.map_err(|error| TailError::Client(format!("a recovery thread cannot be started: {error}")))?;
+        }
         Ok(Self { questions, answers })
     }
 
@@ -130,20 +135,36 @@ impl Recoveries {
     }
 
     fn ask(&self, ticket: Ticket, question: Question) {
+        let partition = ticket.partition;
         if self.questions.send((ticket, question)).is_err() {
-            tracing::error!(partition = ticket.partition, "the recovery thread is gone; the partition stands still");
+            tracing::error!(partition, "the recovery thread is gone; the partition stands still");
         }
     }
 }
 
 impl Worker {
-    /// Tries until it has an answer; `None` when the process stops.
-    fn until_answered(&mut self, partition: i32, question: Question) -> Option<Answer> {
+    /// Answers until the shard hangs up.
+    fn work(mut self, asked: &Asked, answer: &Sender<(Ticket, Answer)>) {
         loop {
-            let tried = match question {
-                Question::Settle { epoch } => self.settle(partition, epoch),
-                Question::Check { from, epoch } => self.check(partition, from, epoch),
-            };
+            // The guard is dropped before the question is worked on.
+            let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok((ticket, question)) = next else { return };
+            if let Some(found) = self.until_answered(&ticket, question)
+                && answer.send((ticket, found)).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Tries until it has an answer; `None` when nobody waits for it any more.
+    fn until_answered(&mut self, ticket: &Ticket, question: Question) -> Option<Answer> {
+        let Ticket { partition, abandoned, .. } = ticket;
+        while !abandoned.load(Ordering::Relaxed) {
+            let tried = self.readers().and_then(|(readers, log)| match question {
+                Question::Settle { epoch } => readers.settle(*partition, epoch, log, abandoned),
+                Question::Check { from, epoch } => readers.check(*partition, from, epoch, abandoned),
+            });
             match tried {
                 Ok(answer) => return Some(answer),
                 Err(TailError::Stopped) => return None,
@@ -153,23 +174,36 @@ impl Worker {
                 }
             }
         }
+        None
     }
 
-    fn settle(&mut self, partition: i32, epoch: i64) -> Result<Answer, TailError> {
-        let verdict_start = self.verdicts.span(partition, &self.stop)?.start;
-        let mut settling = Settling::new(verdict_start, self.log.clone());
-        self.verdicts.read_range(partition, verdict_start, epoch + 1, &self.stop, |offset, value| {
+    fn readers(&mut self) -> Result<(&mut Readers, &str), TailError> {
+        if self.readers.is_none() {
+            let Config { kafka, topics, .. } = &*self.config;
+            let transactions = RangeReader::open(kafka, &topics.transactions)?;
+            self.readers = Some(Readers { transactions, verdicts: RangeReader::open(kafka, &topics.verdicts)? });
+        }
+        let readers = self.readers.as_mut().expect("made just above where it was missing");
+        Ok((readers, &self.log))
+    }
+}
+
+impl Readers {
+    fn settle(&mut self, partition: i32, epoch: i64, log: &str, stop: &AtomicBool) -> Result<Answer, TailError> {
+        let verdict_start = self.verdicts.span(partition, stop)?.start;
+        let mut settling = Settling::new(verdict_start, log.to_owned());
+        self.verdicts.read_range(partition, verdict_start, epoch + 1, stop, |offset, value| {
             settling.take(offset, value.unwrap_or_default());
         })?;
-        let input = self.transactions.span(partition, &self.stop)?;
+        let input = self.transactions.span(partition, stop)?;
         let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
         Ok(Answer::Settled { settled: Box::new(settling.finish()), logs })
     }
 
-    fn check(&mut self, partition: i32, from: i64, epoch: i64) -> Result<Answer, TailError> {
-        let end = self.verdicts.span(partition, &self.stop)?.end;
+    fn check(&mut self, partition: i32, from: i64, epoch: i64, stop: &AtomicBool) -> Result<Answer, TailError> {
+        let end = self.verdicts.span(partition, stop)?.end;
         let mut newer = None;
-        self.verdicts.read_range(partition, from, end, &self.stop, |offset, value| {
+        self.verdicts.read_range(partition, from, end, stop, |offset, value| {
             let head = value.and_then(Head::parse).filter(|head| head.kind == "owner" && offset > epoch);
             if let Some(head) = head {
                 let text = |field: Option<std::borrow::Cow<'_, str>>| field.map_or_else(String::new, String::from);

@@ -1,7 +1,15 @@
 //! One owned partition: its stage, its state, and the verdicts under way.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
+use super::recover::Ticket;
 use crate::engine::{chain::Chain, decisions::Decisions, partition::Partition};
 
 /// Where a partition is on its way from assigned to live and back.
@@ -82,6 +90,17 @@ pub struct Slot {
     pub throttled: bool,
     /// When this ownership began.
     pub since: Instant,
+    abandoned: Abandoned,
+}
+
+/// Tells `recover` not to bother any more, once the slot is gone.
+#[derive(Default)]
+struct Abandoned(Arc<AtomicBool>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Slot {
@@ -101,7 +120,14 @@ impl Slot {
             held: VecDeque::new(),
             throttled: false,
             since: now,
+            abandoned: Abandoned::default(),
         }
+    }
+
+    /// For questions about this ownership.
+    pub fn ticket(&self) -> Ticket {
+        let abandoned = Arc::clone(&self.abandoned.0);
+        Ticket { partition: self.partition, generation: self.generation, abandoned }
     }
 
     /// Verdicts not yet acknowledged.

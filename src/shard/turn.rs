@@ -106,7 +106,7 @@ impl Shard {
             writer.tally.flush();
             metrics.stage(Timed::Step, stepped - began);
             metrics.stage(Timed::Score, scored - stepped);
-            metrics.stage(Timed::Encode, scored.elapsed());
+            metrics.stage(Timed::Deliver, scored.elapsed());
             metrics.stage(Timed::Turn, began.elapsed());
         }
         shared.telemetry.health.progress(*number, Instant::now());

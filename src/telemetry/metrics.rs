@@ -17,17 +17,13 @@ use crate::domain::transaction::wire_enum;
 wire_enum! {
     /// A step of the shard's turn, timed per batch.
     Stage {
-        /// Bytes to transactions.
-        Decode = "decode",
-        /// Windows, profile, features.
+        /// Bytes to rows: decoding, windows, profile, features.
         Step = "step",
-        /// Trees to scores and reasons.
+        /// Rows to raw scores.
         Score = "score",
-        /// Verdicts to bytes.
-        Encode = "encode",
-        /// Bytes to the producer's queue.
-        Produce = "produce",
-        /// All of it, from poll to poll.
+        /// Scores to verdicts in the producer's queue: policy, reasons, JSON, hand-over.
+        Deliver = "deliver",
+        /// All of it, from the batch's last record polled.
         Turn = "turn",
     }
 }

@@ -180,7 +180,13 @@ pub fn summary(fitted: &Fitted) -> String {
         metrics.auc,
         metrics.average_precision,
     );
-    text.push_str("  score   false positives   caught   precision   alerts per million\n");
+    text.push_str(&anchors_table(metrics));
+    text
+}
+
+/// What each anchor of the score means in work: false positives, frauds caught, precision, alerts.
+pub fn anchors_table(metrics: &Metrics) -> String {
+    let mut text = String::from("  score   false positives   caught   precision   alerts per million\n");
     for at in &metrics.anchors {
         let line = format!(
             "  >= {:<3}  {:>12.3} %  {:>7.1} %  {:>7.1} %  {:>12.0}\n",

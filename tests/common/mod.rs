@@ -6,6 +6,9 @@
 // Each test binary compiles this module for itself and uses its own part of it.
 #![allow(dead_code)]
 
+pub mod line;
+pub mod records;
+
 use std::env;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -24,7 +24,9 @@ use crate::{
 };
 
 /// How long one wait lasts at most, so that the bar and refusals are seen.
-const WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+/// The client waits in whole milliseconds; what falls due within one goes out together.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// How often the bar moves.
 const SHOW: Duration = Duration::from_millis(200);
 
@@ -78,7 +80,7 @@ pub(super) fn run(
     while simulation.read(&mut record) {
         let due = schedule.due(counts.records, record.at_ms);
         while let Some(early) = due.checked_sub(started.elapsed()).filter(|early| !early.is_zero()) {
-            load.wait(early.min(WAIT))?;
+            load.wait(early.clamp(SHORTEST_WAIT, LONGEST_WAIT))?;
             progress.set_position(counts.records);
         }
         if schedule != Schedule::Fast {

@@ -5,7 +5,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use super::{Disorder, dice::Dice, event::Event};
+use super::{dice::Dice, event::Event, options::Disorder};
 use crate::domain::time::{MINUTE_MS, SECOND_MS};
 
 /// Whether a record bears something new.

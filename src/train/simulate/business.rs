@@ -3,10 +3,10 @@
 //! Every [`HOT_EVERY`]th of each kind is hot, with thousands of events a day; the rest have tens.
 
 use super::{
-    customer::{FIRST_CUSTOMER, outsider, rounded_minor},
     dice::Dice,
     event::{Event, Label, Party, Where},
     institution::INSTITUTIONS,
+    parties::{FIRST_CUSTOMER, outsider, rounded_minor},
     places::{Place, Places},
 };
 use crate::domain::{

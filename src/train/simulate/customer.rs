@@ -6,8 +6,10 @@
 use super::{
     clock::{is_payday, local_hour, weekday},
     dice::Dice,
-    event::{Event, Label, Party, Where, mix},
+    event::{Event, Label, Party, Where},
     institution::INSTITUTIONS,
+    parties::{FIRST_CUSTOMER, MAX_PAYMENT_MINOR, agent, paybill, renewed, rounded_minor, somebody, till},
+    persona::{MIX, Persona},
     places::{Place, Places},
 };
 use crate::domain::{
@@ -15,90 +17,10 @@ use crate::domain::{
     transaction::{Channel, TransactionType},
 };
 
-/// The first subscriber number of simulated customers: +254 710 000 000.
-pub const FIRST_CUSTOMER: u64 = 254_710_000_000;
-/// Numbers above this one belong to people outside the simulation.
-const FIRST_OUTSIDER: u64 = 254_750_000_000;
-/// How many outsiders there are to meet.
-const OUTSIDERS: i64 = 20_000_000;
 /// Contacts a customer keeps.
 const CONTACTS: usize = 8;
 /// Tills and paybills a customer keeps going to.
 const SHOPS: usize = 4;
-/// Tills in one place.
-const TILLS: i64 = 400;
-/// Agents in one place.
-const AGENTS: i64 = 120;
-/// Paybills of the country.
-const PAYBILLS: i64 = 300;
-/// The greatest single payment that the operators allow, in minor units.
-pub const MAX_PAYMENT_MINOR: i64 = 25_000_000;
-
-/// What kind of life a customer leads; weights of payments in the order of [`MIX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persona {
-    /// Wages by bank, shops and bills by app.
-    Salaried,
-    /// Small amounts, airtime, friends.
-    Student,
-    /// Rural, few payments, mostly cash.
-    Farmer,
-    /// Buys stock from many suppliers.
-    Trader,
-    /// Lives on many small jobs.
-    Casual,
-}
-
-const PERSONAS: [(Persona, f64); 5] = [
-    (Persona::Salaried, 0.25),
-    (Persona::Student, 0.18),
-    (Persona::Farmer, 0.20),
-    (Persona::Trader, 0.12),
-    (Persona::Casual, 0.25),
-];
-
-/// The kinds that [`Persona::mix`] weighs.
-const MIX: [TransactionType; 6] = [
-    TransactionType::P2p,
-    TransactionType::CashOut,
-    TransactionType::Merchant,
-    TransactionType::Bill,
-    TransactionType::Airtime,
-    TransactionType::Loan,
-];
-
-impl Persona {
-    fn mix(self) -> [f64; 6] {
-        match self {
-            Self::Salaried => [0.30, 0.09, 0.35, 0.12, 0.12, 0.02],
-            Self::Student => [0.28, 0.12, 0.26, 0.03, 0.28, 0.03],
-            Self::Farmer => [0.34, 0.28, 0.12, 0.05, 0.18, 0.03],
-            Self::Trader => [0.48, 0.14, 0.18, 0.08, 0.10, 0.02],
-            Self::Casual => [0.34, 0.20, 0.20, 0.04, 0.18, 0.04],
-        }
-    }
-
-    /// Mean of the log of an ordinary payment in shillings.
-    fn log_amount(self) -> f64 {
-        match self {
-            Self::Salaried => 7.2,
-            Self::Student => 5.6,
-            Self::Farmer => 6.3,
-            Self::Trader => 7.5,
-            Self::Casual => 6.1,
-        }
-    }
-
-    fn app_share(self) -> f64 {
-        match self {
-            Self::Salaried => 0.75,
-            Self::Student => 0.6,
-            Self::Farmer => 0.06,
-            Self::Trader => 0.4,
-            Self::Casual => 0.2,
-        }
-    }
-}
 
 /// One customer.
 pub struct Customer {
@@ -156,7 +78,7 @@ struct LastSent {
 impl Customer {
     /// Draws the customer of this index out of `population`.
     pub fn draw(dice: &mut Dice, places: &Places, index: u64, population: u64, start_ms: i64) -> Self {
-        let persona = PERSONAS[dice.weighted(&PERSONAS.map(|(_, weight)| weight))].0;
+        let persona = Persona::draw(dice);
         let home = places.draw(dice);
         let work = if dice.chance(0.25) { places.draw(dice) } else { home };
         let device = dice.bits();
@@ -373,50 +295,4 @@ impl Customer {
 /// How long a device lasts: 300 days on average.
 fn device_life_ms(dice: &mut Dice) -> i64 {
     (dice.exponential(300.0) * DAY_MS as f64) as i64
-}
-
-/// Shillings to minor units, rounded to a multiple of `step` shillings from 4 steps on.
-pub fn rounded_minor(shillings: f64, step: f64) -> i64 {
-    let shillings = shillings.clamp(1.0, 1e7);
-    let whole = if shillings >= 4.0 * step { libm::round(shillings / step) * step } else { libm::ceil(shillings) };
-    whole as i64 * 100
-}
-
-/// A phone to pay: a customer, or an outsider.
-pub fn somebody(dice: &mut Dice, population: u64) -> u64 {
-    if dice.chance(0.6) { FIRST_CUSTOMER + dice.index(population as usize) as u64 } else { outsider(dice) }
-}
-
-/// A phone that no customer has.
-pub fn outsider(dice: &mut Dice) -> u64 {
-    FIRST_OUTSIDER + dice.between(0, OUTSIDERS) as u64
-}
-
-/// A till in a place; a few have most of the trade.
-pub fn till(dice: &mut Dice, place: Place) -> u32 {
-    let popular = dice.between(0, TILLS - 1).min(dice.between(0, TILLS - 1));
-    500_000 + u32::from(place.0) * TILLS as u32 + popular as u32
-}
-
-/// An agent in a place.
-pub fn agent(dice: &mut Dice, place: Place) -> u32 {
-    120_000 + u32::from(place.0) * AGENTS as u32 + dice.between(0, AGENTS - 1) as u32
-}
-
-/// A paybill of the country.
-pub fn paybill(dice: &mut Dice) -> u32 {
-    let popular = dice.between(0, PAYBILLS - 1).min(dice.between(0, PAYBILLS - 1));
-    200_000 + (mix(popular as u64) % 700_000) as u32
-}
-
-/// The habit in `slot`, or somebody new who takes the slot every other time.
-fn renewed<T: Copy>(dice: &mut Dice, new: bool, slot: &mut T, draw: impl FnOnce(&mut Dice) -> T) -> T {
-    if !new {
-        return *slot;
-    }
-    let fresh = draw(dice);
-    if dice.chance(0.5) {
-        *slot = fresh;
-    }
-    fresh
 }

@@ -135,6 +135,16 @@ fn disorder_repeats_and_conflicts_come_as_asked_for_and_leave_the_transactions_a
 }
 
 #[test]
+fn a_start_within_the_hour_is_kept() {
+    let options = Options { start_ms: DEFAULT_START_MS + 10 * HOUR_MS + HOUR_MS / 2, ..small() };
+    let expected_s = 3_600.0 * 24.0 / Simulation::new(&options).events_a_day();
+    let times: Vec<i64> = Simulation::new(&options).take(200).map(|record| record.at_ms).collect();
+    assert!(times[0] >= options.start_ms, "{} before the start", options.start_ms - times[0]);
+    let spent_s = (times[199] - options.start_ms) as f64 / 1_000.0;
+    assert!(spent_s < 200.0 * expected_s && spent_s > 50.0 * expected_s, "{spent_s} s for 200 events");
+}
+
+#[test]
 fn restamped_records_come_at_a_steady_rate() {
     let restamp = Restamp { start_ms: 1_800_000_000_000, per_second: 50.0 };
     let options = Options { restamp: Some(restamp), limit: Limit::Records(501), ..small() };

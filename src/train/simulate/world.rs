@@ -6,12 +6,13 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
-    Options,
     business::{Business, Trade},
     clock::{Rhythm, Shape},
-    customer::{Customer, outsider},
+    customer::Customer,
     dice::Dice,
     event::{Event, mix},
+    options::Options,
+    parties::outsider,
     places::Places,
     scheme::{self, Stage},
 };
@@ -130,6 +131,11 @@ impl World {
     }
 
     fn schedule_all(&mut self, start_ms: i64) {
+        // Activity counts from the full hour; nothing happens before the start.
+        let (people, business) = (self.people.activity_at(start_ms), self.business.activity_at(start_ms));
+        self.customers.iter_mut().for_each(|customer| customer.activity = people);
+        self.businesses.iter_mut().for_each(|other| other.activity = business);
+        (self.fraud.activity, self.look_alike.activity) = (people, people);
         for index in 0..self.customers.len() {
             self.schedule_customer(index as u32, start_ms);
         }

@@ -9,8 +9,8 @@ use crate::{
         transaction::TransactionType,
     },
     train::simulate::{
-        customer::{outsider, paybill, till},
         event::{Event, Party, Where},
+        parties::{outsider, paybill, till},
     },
 };
 

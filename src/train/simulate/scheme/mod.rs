@@ -9,9 +9,10 @@ mod structuring;
 mod takeover;
 
 use super::{
-    customer::{Customer, outsider},
+    customer::Customer,
     dice::Dice,
     event::{Event, Label, Party, Where},
+    parties::outsider,
     places::{Place, Places},
 };
 use crate::domain::{

@@ -6,8 +6,8 @@ use super::{Scheme, Stage};
 use crate::{
     domain::{time::HOUR_MS, transaction::TransactionType},
     train::simulate::{
-        customer::outsider,
         event::{Event, Party},
+        parties::outsider,
     },
 };
 

@@ -9,8 +9,8 @@ use crate::{
         transaction::TransactionType,
     },
     train::simulate::{
-        customer::{MAX_PAYMENT_MINOR, agent, outsider, paybill, till},
         event::{Event, Party, Where},
+        parties::{MAX_PAYMENT_MINOR, agent, outsider, paybill, till},
     },
 };
 

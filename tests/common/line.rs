@@ -1,0 +1,231 @@
+//! The real binary as a child process: its topics, its variables, its signals, its log, what it says over HTTP.
+//!
+//! A child never outlives its guard. It holds no assertions about verdicts.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::{PATIENCE, create_topic, kafka, unique_topic};
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The three topics and the group of one line.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    /// Transactions, in.
+    pub transactions: String,
+    /// Verdicts, out.
+    pub verdicts: String,
+    /// Dead letters.
+    pub dlq: String,
+    /// The consumer group.
+    pub group: String,
+    /// Partitions of each topic.
+    pub partitions: i32,
+}
+
+impl Topics {
+    /// Three new topics; transactions bear the event time, dead letters may be larger than transactions.
+    pub fn create(prefix: &str, partitions: i32) -> Self {
+        let topics = Self::named(prefix, partitions);
+        create_topic(&topics.transactions, partitions, &[("message.timestamp.type", "CreateTime")]);
+        create_topic(&topics.verdicts, partitions, &[]);
+        create_topic(&topics.dlq, partitions, &[("max.message.bytes", "1114124")]);
+        topics
+    }
+
+    /// Names alone, for those who create the topics themselves.
+    pub fn named(prefix: &str, partitions: i32) -> Self {
+        let name = |part: &str| unique_topic(&format!("{prefix}.{part}"));
+        let group = unique_topic(prefix);
+        Self { transactions: name("transactions"), verdicts: name("verdicts"), dlq: name("dlq"), group, partitions }
+    }
+
+    /// The same input with verdicts, dead letters and group of its own.
+    pub fn again(&self, prefix: &str) -> Self {
+        let again = Self { transactions: self.transactions.clone(), ..Self::named(prefix, self.partitions) };
+        create_topic(&again.verdicts, self.partitions, &[]);
+        create_topic(&again.dlq, self.partitions, &[("max.message.bytes", "1114124")]);
+        again
+    }
+}
+
+/// A `sentra run` to be started.
+#[derive(Debug)]
+pub struct Setup {
+    variables: Vec<(String, String)>,
+    port: u16,
+}
+
+impl Setup {
+    /// One shard on the plaintext listener, with the committed model and a free port for its health.
+    pub fn new(topics: &Topics) -> Self {
+        let port = free_port();
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let setup = Self { variables: Vec::new(), port };
+        setup
+            .with("KAFKA_BOOTSTRAP_SERVERS", &kafka())
+            .with("SENTRA__TOPICS__TRANSACTIONS", &topics.transactions)
+            .with("SENTRA__TOPICS__VERDICTS", &topics.verdicts)
+            .with("SENTRA__TOPICS__DLQ", &topics.dlq)
+            .with("SENTRA__KAFKA__GROUP", &topics.group)
+            .with("SENTRA__SCORE__SHARDS", "1")
+            .with("SENTRA__TELEMETRY__LISTEN", &format!("127.0.0.1:{port}"))
+            .with("SENTRA__TELEMETRY__FORMAT", "json")
+            .with("MODEL_PATH", &model.display().to_string())
+    }
+
+    /// Sets a variable; the last value wins.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The port of its health.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it.
+    pub fn start(&self) -> Sentra {
+        let home = tempfile::tempdir().expect("a folder");
+        let log = home.path().join("log");
+        let file = File::create(&log).expect("a log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sentra"));
+        // Nothing of this process's own settings, and no sentra.toml of the current folder.
+        command.env_clear().current_dir(home.path()).arg("run");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("the binary");
+        Sentra { child, port: self.port, log, _home: home }
+    }
+}
+
+/// A running `sentra run`; dropping it kills it.
+#[derive(Debug)]
+pub struct Sentra {
+    child: Child,
+    port: u16,
+    log: PathBuf,
+    _home: TempDir,
+}
+
+/// What a process answered over HTTP.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub code: u16,
+    /// The body.
+    pub body: String,
+}
+
+impl Sentra {
+    /// Sends a signal to this process alone.
+    pub fn signal(&self, signal: libc::c_int) {
+        let pid = libc::pid_t::try_from(self.child.id()).expect("a pid");
+        // SAFETY: kill takes plain numbers; the child is not reaped before this guard lets go of it.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "signal {signal} to {pid}");
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// How it ended, once it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child")
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let log = self.log.clone();
+        let what = || format!("the process to end; its log:\n{}", fs::read_to_string(&log).unwrap_or_default());
+        until(patience, what, || self.ended())
+    }
+
+    /// Everything it said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("its log")
+    }
+
+    /// Asks for a path; `None` while nothing answers.
+    pub fn get(&self, path: &str) -> Option<Answer> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let code = head.split_whitespace().nth(1)?.parse().ok()?;
+        Some(Answer { code, body: body.to_owned() })
+    }
+
+    /// A metric's value by its full name with labels, as `/metrics` spells it; `None` where it is not told.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let metrics = self.get("/metrics")?.body;
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// How many partitions it emits verdicts for.
+    pub fn running(&self) -> i32 {
+        self.metric("sentra_partitions{state=\"running\"}").map_or(0, |count| count as i32)
+    }
+
+    /// Waits until it emits verdicts for that many partitions and says it is ready.
+    pub fn await_running(&self, partitions: i32, patience: Duration) {
+        let what = || format!("{partitions} partitions to run, not {}; its log:\n{}", self.running(), self.log());
+        until(patience, what, || {
+            let ready = self.get("/readyz").is_some_and(|answer| answer.code == 200);
+            (ready && self.running() == partitions).then_some(())
+        });
+    }
+}
+
+impl Drop for Sentra {
+    fn drop(&mut self) {
+        // Both fail where it ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!(
+                "---- log of pid {} ----\n{}",
+                self.child.id(),
+                fs::read_to_string(&self.log).unwrap_or_default()
+            );
+        }
+    }
+}
+
+/// Looks again and again until there is an answer.
+pub fn until<T>(patience: Duration, what: impl Fn() -> String, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {patience:?} for {}", what());
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Waits with the usual patience.
+pub fn soon(what: &str, mut condition: impl FnMut() -> bool) {
+    until(PATIENCE, || what.to_owned(), || condition().then_some(()));
+}
+
+/// A port nobody listened on a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+}

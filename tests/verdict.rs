@@ -1,0 +1,240 @@
+//! Everything that is emitted validates against the published schema, reads back, and stays below its bound.
+
+mod tiny;
+mod traffic;
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use jsonschema::Validator;
+use sentra::{
+    domain::{
+        features::TABLE,
+        identity::LogId,
+        invalid::InvalidReason,
+        rules::Rules,
+        time::WallTimeUs,
+        transaction::Record,
+        verdict::{Head, Kind, MAX_VERDICT_BYTES, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
+    },
+    engine::{
+        decisions::Decisions,
+        emit::{Emitter, Stamp},
+        partition::{Partition, Place, Step},
+        rule,
+    },
+    model::folder::Model,
+};
+use serde_json::Value;
+use traffic::scene;
+
+const LOG: LogId = LogId([0xC0, 0xFF, 0xEE, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+
+const EPOCH: i64 = 97;
+
+/// One partition with its writer.
+struct Line {
+    partition: Partition,
+    decisions: Decisions,
+    model: Arc<Model>,
+    emitter: Emitter,
+}
+
+impl Line {
+    fn new(rules: Rules, model: Arc<Model>, with_features: bool) -> Self {
+        let place = Place { log: LOG, partition: 1, partitions: 3 };
+        Self {
+            partition: Partition::new(Arc::new(rules), place, 0),
+            decisions: Decisions::default(),
+            emitter: Emitter::new(Arc::clone(&model), with_features),
+            model,
+        }
+    }
+
+    fn verdict(&mut self, record: &Record<'_>) -> Vec<u8> {
+        let log = LOG.short();
+        let (offset, previous_offset) = (record.offset, record.offset - 1);
+        let source = Source { log: &log, partition: 1, offset, previous_offset, epoch: EPOCH };
+        let stamp = Stamp { source, decided_at: WallTimeUs(1_772_352_900_123_456), processing_time_ms: 3 };
+        let mut out = Vec::new();
+        match self.partition.step(record) {
+            Step::Judged(judged) => {
+                let mut raw = Vec::new();
+                self.model.raw_batch(&[judged.row], &mut raw);
+                self.emitter.judged(&judged, raw[0], &stamp, &mut self.decisions, &mut out);
+            }
+            Step::Invalid(invalid) => {
+                self.emitter.invalid(&invalid, offset % 2 == 0, &stamp, &mut out);
+            }
+        }
+        out
+    }
+
+    fn of_value(&mut self, offset: i64, value: &[u8]) -> Vec<u8> {
+        self.verdict(&Record { offset, timestamp_ms: None, key: None, value: Some(value), institution: None })
+    }
+}
+
+fn schemas() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
+}
+
+fn validator() -> Validator {
+    let text = fs::read(schemas().join("verdict.schema.json")).expect("the schema is committed");
+    let schema: Value = serde_json::from_slice(&text).expect("a schema is JSON");
+    jsonschema::draft202012::options().should_validate_formats(true).build(&schema).expect("a schema")
+}
+
+/// The verdict as JSON, after it validated and stayed below its bound.
+fn checked(validator: &Validator, bytes: &[u8]) -> Value {
+    let value: Value = serde_json::from_slice(bytes).expect("a verdict is JSON");
+    let errors: Vec<_> =
+        validator.iter_errors(&value).map(|error| format!("{} {error}", error.instance_path)).collect();
+    assert!(errors.is_empty(), "{errors:?}\n{}", String::from_utf8_lossy(bytes));
+    assert!(bytes.len() < MAX_VERDICT_BYTES, "{} bytes", bytes.len());
+    value
+}
+
+#[test]
+fn every_verdict_of_random_histories_validates_and_reads_back() {
+    let validator = validator();
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for seed in 0..160 {
+        let scene = scene(seed, 120);
+        let with_features = seed % 2 == 0;
+        let mut line = Line::new(scene.rules.clone(), tiny::model("1", (seed % 5) as f64 - 2.0), with_features);
+        for (offset, sent) in (0..).zip(&scene.records) {
+            let bytes = line.verdict(&sent.record(offset));
+            let value = checked(&validator, &bytes);
+            let kind = value["kind"].as_str().expect("a kind").to_owned();
+            assert_eq!(value["features"].is_object(), with_features && kind != "invalid");
+            reads_back(&bytes, &value, offset);
+            *kinds.entry(kind).or_default() += 1;
+        }
+    }
+    for kind in ["scored", "late", "conflict", "duplicate", "invalid"] {
+        assert!(kinds.get(kind).is_some_and(|count| *count > 100), "{kind} in {kinds:?}");
+    }
+}
+
+/// What followers read of a verdict is what it says.
+fn reads_back(bytes: &[u8], value: &Value, offset: i64) {
+    let head = Head::parse(bytes).expect("our own shape");
+    assert_eq!(head.kind, value["kind"].as_str().expect("a kind"));
+    assert_eq!(head.risk_score.map(u64::from), value["risk_score"].as_u64());
+    assert_eq!(head.risk_level.as_deref(), value["risk_level"].as_str());
+    assert_eq!(head.recommendation.as_deref(), value["recommendation"].as_str());
+    assert_eq!(head.model.as_ref().map(|model| &*model.version), value["model"]["version"].as_str());
+    assert_eq!(head.policy_version.as_deref(), value["policy_version"].as_str());
+    let expected = rule::Record::Verdict { epoch: EPOCH, source: offset, previous: offset - 1 };
+    assert_eq!(rule::Record::of(Some(&head)), expected);
+    assert_eq!(value["verdict_id"], format!("c0ffee01-1-{offset}"));
+}
+
+#[test]
+fn every_reason_of_an_invalid_record_validates() {
+    let validator = validator();
+    let mut line = Line::new(Rules::default(), tiny::model("1", 0.0), true);
+    let mut met = vec![false; InvalidReason::ALL.len()];
+    let files = fs::read_dir(schemas().join("examples/transaction/invalid")).expect("examples are committed");
+    let mut values: Vec<Option<Vec<u8>>> =
+        files.map(|file| Some(fs::read(file.expect("readable").path()).expect("readable"))).collect();
+    values.push(None);
+    for (offset, value) in (0..).zip(&values) {
+        let record = Record { offset, timestamp_ms: None, key: None, value: value.as_deref(), institution: None };
+        let verdict = checked(&validator, &line.verdict(&record));
+        let code = verdict["reasons"][0]["code"].as_str().expect("a code").to_ascii_lowercase();
+        let reason = InvalidReason::from_wire(&code).expect("a code of the catalogue");
+        met[usize::from(reason.code())] = true;
+    }
+    assert!(met.iter().all(|met| *met), "{met:?}");
+}
+
+#[test]
+fn the_longest_verdict_stays_far_below_its_bound() {
+    let validator = validator();
+    let long = "x".repeat(64);
+    let model = tiny::model_named(&"m".repeat(64), &"v".repeat(64), 4.0);
+    let mut line = Line::new(Rules::default(), model, true);
+    let text = "\\u0001".repeat(256);
+    let transaction = |amount: &str, at: &str| {
+        format!(
+            r#"{{"transaction_id":"{long}","amount":{amount},"phone_number":"{}","timestamp":"{at}","device_id":"{text}","location":"{text}","transaction_type":"MERCHANT","channel":"agent","counterparty":"{text}","institution_id":"{long}","latitude":-0.1234567,"longitude":36.1234567,"currency":"KES"}}"#,
+            "ab".repeat(32),
+        )
+    };
+    let mut longest = 0;
+    let moments = ["9998-12-31T23:00:00.111Z", "9999-12-31T22:59:59.999Z", "9999-12-31T22:59:59.998Z"];
+    for (offset, amount) in [(i64::MAX / 2, "999999999999.99"), (i64::MAX / 2 + 1, "0.01"), (i64::MAX / 2 + 2, "0.03")]
+    {
+        let at = moments[(offset - i64::MAX / 2) as usize];
+        let bytes = line.of_value(offset, transaction(amount, at).as_bytes());
+        let value = checked(&validator, &bytes);
+        assert!(value["reasons"].as_array().is_some_and(|reasons| !reasons.is_empty()), "{value}");
+        longest = longest.max(bytes.len());
+    }
+    let invalid = transaction("0.001", moments[0]);
+    longest = longest.max(line.of_value(i64::MAX / 2 + 3, invalid.as_bytes()).len());
+    assert!(longest * 4 < MAX_VERDICT_BYTES, "{longest} bytes");
+    assert!(longest > 1_500, "only {longest} bytes: this is not the longest");
+}
+
+#[test]
+fn an_owner_record_validates_and_is_an_owner_to_the_rule() {
+    let record = OwnerRecord {
+        kind: Kind::Owner,
+        source: OwnerSource { log: &LOG.short(), partition: 7 },
+        group: "sentra",
+        instance: "host-1/0",
+        version: "0.1.0",
+        decided_at: WallTimeUs(1_772_352_900_000_001),
+        schema_version: SCHEMA_VERSION,
+    };
+    let bytes = serde_json::to_vec(&record).expect("an owner record is JSON");
+    let value = checked(&validator(), &bytes);
+    let pointers = [
+        ("/kind", "owner".into()),
+        ("/source/log", "c0ffee01".into()),
+        ("/source/partition", 7.into()),
+        ("/group", "sentra".into()),
+        ("/instance", "host-1/0".into()),
+        ("/version", "0.1.0".into()),
+        ("/decided_at", "2026-03-01T08:15:00.000001Z".into()),
+        ("/schema_version", 1.into()),
+    ];
+    for (pointer, expected) in pointers {
+        assert_eq!(value.pointer(pointer), Some::<&Value>(&expected), "{pointer}");
+    }
+    assert_eq!(value.as_object().map(|object| object.len()), Some(7));
+    let head = Head::parse(&bytes).expect("our own shape");
+    assert_eq!(rule::Record::of(Some(&head)), rule::Record::Owner);
+    assert_eq!((head.group.as_deref(), head.instance.as_deref()), (Some("sentra"), Some("host-1/0")));
+}
+
+#[test]
+fn a_shape_of_another_time_is_unknown_and_never_half_read() {
+    let shapes: [&[u8]; 6] = [
+        b"",
+        b"null",
+        b"{}",
+        br#"{"kind":"control","source":{"log":"c0ffee01","partition":1}}"#,
+        br#"{"kind":"scored","source":{"log":"c0ffee01","partition":1,"offset":4}}"#,
+        br#"{"kind":"owner"}"#,
+    ];
+    for shape in shapes {
+        assert_eq!(rule::Record::of(Head::parse(shape).as_ref()), rule::Record::Unknown);
+    }
+}
+
+#[test]
+fn the_features_of_a_verdict_are_named_as_in_the_table() {
+    let mut line = Line::new(Rules::default(), tiny::model("1", 0.0), true);
+    let value = br#"{"transaction_id":"a","amount":5,"phone_number":"0712345678","timestamp":"2026-03-01T08:15:00Z"}"#;
+    let verdict: Value = serde_json::from_slice(&line.of_value(0, value)).expect("JSON");
+    let features = verdict["features"].as_object().expect("features are on");
+    assert_eq!(features.len(), TABLE.len());
+    for feature in &TABLE {
+        assert!(features.contains_key(feature.name), "{}", feature.name);
+    }
+    assert!(features["device_new"].is_null(), "missing is null");
+    assert_eq!(features["count_1h"], 1.0);
+}
