@@ -24,6 +24,8 @@
 //! | [`app`] | wiring, start and ordered stop |
 //! | [`cli`] | the commands |
 
+#![warn(missing_docs)]
+
 pub mod app;
 pub mod bench;
 pub mod cli;
