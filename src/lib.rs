@@ -25,6 +25,8 @@
 //! | [`doctor`] | what may be wrong around Sentra, and what to do |
 //! | [`cli`] | the commands |
 
+#![warn(missing_docs)]
+
 pub mod app;
 pub mod bench;
 pub mod cli;

@@ -93,7 +93,7 @@ impl Traffic {
             currency: Currency::KES,
             phone: Phone::E164(254_700_000_000 + phone),
             timestamp: EventTimeMs(timestamp),
-            device_id: Some(Cow::Borrowed(DEVICES[usize::from(mixed % 16 == 0)])),
+            device_id: Some(Cow::Borrowed(DEVICES[usize::from(mixed.is_multiple_of(16))])),
             location: Some(Cow::Borrowed(PLACES[(mixed / 16 % 3) as usize])),
             transaction_type: Some(TransactionType::P2p),
             channel: Some(Channel::App),

@@ -67,6 +67,9 @@ const _: () = assert!(size_of::<Packed>() == 50);
 /// How far below the oldest event the base is set, so that stragglers seldom move it.
 const BASE_SLACK_MS: i64 = DAY_MS;
 
+/// Rings of at most this capacity keep their room till they are empty.
+const SMALL: usize = 64;
+
 /// The sorted events of one phone.
 #[derive(Clone, Debug, Default)]
 pub struct Ring {
@@ -126,9 +129,7 @@ impl Ring {
     /// Removes and returns the oldest event.
     pub fn pop_oldest(&mut self) -> Option<Event> {
         let packed = self.events.pop_front()?;
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
-        }
+        self.give_back();
         Some(self.unpack(&packed))
     }
 
@@ -145,6 +146,16 @@ impl Ring {
         if self.events.len() == self.events.capacity() {
             let wanted = size_class((self.len() + 1) * size_of::<Packed>()) / size_of::<Packed>();
             self.events.reserve_exact(wanted - self.len());
+        }
+    }
+
+    /// Gives room back once three quarters stand empty: a phone that was busy for a day is not paid for till it is gone.
+    fn give_back(&mut self) {
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        } else if self.events.capacity() > SMALL && self.events.len() < self.events.capacity() / 4 {
+            let wanted = size_class(self.len() * 2 * size_of::<Packed>()) / size_of::<Packed>();
+            self.events.shrink_to(wanted);
         }
     }
 
@@ -217,5 +228,29 @@ mod tests {
         {
             assert_eq!(size_class(bytes), class, "{bytes}");
         }
+    }
+
+    #[test]
+    fn a_ring_gives_its_room_back_when_a_busy_phone_falls_quiet() {
+        let ids = Identities {
+            transaction: Identity(1),
+            counterparty: Identity::ABSENT,
+            device: Identity::ABSENT,
+            place: Identity::ABSENT,
+        };
+        let money = Money::new(AmountMinor(1), Currency::KES, false);
+        let mut ring = Ring::default();
+        (0..20_000).for_each(|t| _ = ring.insert(&Event { t, offset: t, ids, money }));
+        let full = ring.heap_bytes();
+        while ring.len() > 10 {
+            let oldest = ring.oldest();
+            assert_eq!(ring.pop_oldest().map(|event| event.t), oldest);
+            assert!(ring.heap_bytes() <= 4 * 64 * 50 || ring.heap_bytes() <= ring.len() * 50 * 5, "{}", ring.len());
+        }
+        assert!(full > 1_000_000 && ring.heap_bytes() < 6_000, "{full} {}", ring.heap_bytes());
+        assert_eq!(
+            ring.newest_first().map(|event| event.t).collect::<Vec<_>>(),
+            Vec::from_iter((19_990..20_000).rev())
+        );
     }
 }
