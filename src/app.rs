@@ -16,7 +16,13 @@ use thiserror::Error;
 use crate::{
     config::{Config, Environment},
     domain::identity::LogId,
-    kafka::layout::{Layout, LayoutError, Surveyor},
+    kafka::{
+        layout::{Layout, LayoutError, Surveyor},
+        topics::{
+            self, TopicsError,
+            judge::{Finding, Severity},
+        },
+    },
     model::folder::{Model, ModelError},
     shard::{Shard, ShardError, Shared},
     telemetry::{
@@ -49,6 +55,12 @@ pub enum AppError {
     /// The topics are not fit.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The topics cannot be judged.
+    #[error(transparent)]
+    Topics(#[from] TopicsError),
+    /// Topics that production does not accept, one a line.
+    #[error("{0}\nENVIRONMENT=production refuses what development warns of; see sentra topics check")]
+    Unfit(String),
     /// A shard failed.
     #[error("shard {number}: {error}")]
     Shard {
@@ -80,7 +92,7 @@ pub fn run(config: Config, stop: &Arc<AtomicBool>) -> Result<(), AppError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), model = %model.name, model_version = %model.version, shards, "starting");
     let surveyor = Surveyor::new(&config)?;
     let Some(layout) = survey(&surveyor, &telemetry, stop)? else { return Ok(()) };
-    judge(&config, &surveyor)?;
+    judge(&config)?;
     let shared = Shared {
         model,
         log: LogId(*layout.log.as_bytes()),
@@ -114,15 +126,23 @@ fn survey(surveyor: &Surveyor, telemetry: &Telemetry, stop: &AtomicBool) -> Resu
     Ok(None)
 }
 
-/// Production refuses topics that would break the contracts; development warns.
-fn judge(config: &Config, surveyor: &Surveyor) -> Result<(), AppError> {
-    for finding in surveyor.findings()? {
-        match config.environment {
-            Environment::Production => return Err(LayoutError::Unfit(finding).into()),
-            Environment::Development => tracing::warn!("{finding}"),
+/// Production refuses topics that would break the contracts (C1.9); development warns.
+fn judge(config: &Config) -> Result<(), AppError> {
+    let findings = topics::check(config)?;
+    let (fatal, others): (Vec<_>, Vec<_>) = findings
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Fail && config.environment == Environment::Production);
+    for Finding { severity, topic, text } in &others {
+        match severity {
+            Severity::Note => tracing::info!(topic, "{text}"),
+            Severity::Warn | Severity::Fail => tracing::warn!(topic, "{text}"),
         }
     }
-    Ok(())
+    if fatal.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = fatal.iter().map(|Finding { topic, text, .. }| format!("topic {topic} {text}")).collect();
+    Err(AppError::Unfit(lines.join("\n")))
 }
 
 /// Runs the shards, and watches them and the topics.

@@ -41,9 +41,6 @@ pub enum LayoutError {
     /// A topic was created anew while running.
     #[error("topic {0} was created anew while running: its records are another log; restart with new topics")]
     Replaced(String),
-    /// A finding that production does not accept.
-    #[error("{0}; see sentra topics check (ENVIRONMENT=production refuses what development warns of)")]
-    Unfit(String),
 }
 
 /// Asks about topics.
@@ -124,13 +121,5 @@ impl Surveyor {
             }
             _ => Err(LayoutError::Refused(format!("topic {topic} does not exist; `sentra topics apply` creates it"))),
         }
-    }
-
-    /// What `sentra topics check` finds; none while it is not asked.
-    ///
-    /// # Errors
-    /// The broker does not answer.
-    pub fn findings(&self) -> Result<Vec<String>, LayoutError> {
-        Ok(Vec::new())
     }
 }
