@@ -8,7 +8,10 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::{io, time::Duration};
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     admin::{AdminOptions, NewTopic, TopicReplication},
@@ -24,6 +27,10 @@ use plan::{Action, Step, plan};
 
 /// How long the broker may take to make the topics.
 const CREATE: Duration = Duration::from_secs(30);
+
+/// How long brokers may take to tell clients of new topics, and how often they are asked.
+const VISIBLE: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why topics could not be asked about or made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +95,22 @@ pub fn apply(config: &Config) -> Result<Vec<Step>, TopicsError> {
             }
         }
     }
+    await_visible(&survey, config)?;
     Ok(steps)
+}
+
+/// Waits until brokers tell of every topic: a new one is known to its maker before it is known to clients.
+fn await_visible(survey: &Survey, config: &Config) -> Result<(), TopicsError> {
+    let deadline = Instant::now() + VISIBLE;
+    loop {
+        let facts = survey.topics(&config.topics)?;
+        let Some(hidden) = facts.iter().find(|topic| topic.shape().is_none()) else { return Ok(()) };
+        if Instant::now() > deadline {
+            let reason = format!("brokers do not tell of it after {} s; look at the broker's log", VISIBLE.as_secs());
+            return Err(TopicsError::Refused { topic: hidden.name.clone(), reason });
+        }
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// Waits for a future of the admin client, whose own thread drives it.
