@@ -32,7 +32,7 @@ use sentra::{
 use traffic::{Dice, Scene, Sent, Truth, scene};
 
 /// Random histories a run.
-const HISTORIES: u64 = 12_000;
+const HISTORIES: u64 = 10_500;
 
 /// The longest history, in records: beyond every small cap, and beyond 64 events, where running totals take over.
 const MOST_RECORDS: i64 = 400;

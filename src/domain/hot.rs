@@ -151,6 +151,10 @@ impl Totals {
 
 impl Distinct {
     fn enter(&mut self, identity: Identity, inside: [bool; WINDOWS]) {
+        // In no window, it would never leave one: nothing would remove it.
+        if inside == [false; WINDOWS] {
+            return;
+        }
         let held = self.held.entry(identity).or_default();
         for window in 0..WINDOWS {
             if inside[window] {
@@ -239,5 +243,21 @@ impl Excess {
     /// The newest evicted event of this transaction identity.
     pub fn original(&self, transaction: Identity) -> Option<Event> {
         self.originals.get(&transaction).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_no_window_leaves_nothing_behind() {
+        let mut distinct = Distinct::default();
+        distinct.enter(Identity(7), [false; WINDOWS]);
+        assert!(distinct.held.is_empty());
+        distinct.enter(Identity(7), [false, false, false, false, true]);
+        assert_eq!(distinct.with(Identity(8)), [1, 1, 1, 1, 2]);
+        distinct.leave(Identity(7), WINDOWS - 1);
+        assert!(distinct.held.is_empty());
     }
 }
