@@ -91,7 +91,7 @@ pub fn run(config: Config, stop: &Arc<AtomicBool>) -> Result<(), AppError> {
     let _server = config.telemetry.listen.map(|address| Server::start(address, telemetry.clone())).transpose()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), model = %model.name, model_version = %model.version, shards, "starting");
     let surveyor = Surveyor::new(&config)?;
-    let Some(layout) = survey(&surveyor, &telemetry, stop)? else { return Ok(()) };
+    let Some(layout) = survey(&surveyor, shards, &telemetry, stop)? else { return Ok(()) };
     judge(&config)?;
     let shared = Shared {
         model,
@@ -106,9 +106,16 @@ pub fn run(config: Config, stop: &Arc<AtomicBool>) -> Result<(), AppError> {
 }
 
 /// Asks for the topics until a broker answers; `None` when stopped before.
-fn survey(surveyor: &Surveyor, telemetry: &Telemetry, stop: &AtomicBool) -> Result<Option<Layout>, AppError> {
+fn survey(
+    surveyor: &Surveyor,
+    shards: usize,
+    telemetry: &Telemetry,
+    stop: &AtomicBool,
+) -> Result<Option<Layout>, AppError> {
     let mut pause = BACKOFF.0;
     while !stop.load(Ordering::Relaxed) {
+        // Waiting for a broker is no shard's standstill.
+        (0..shards).for_each(|shard| telemetry.health.progress(shard, Instant::now()));
         match surveyor.survey() {
             Ok(layout) => {
                 BrokerBack { shard: 0 }.emit(telemetry);

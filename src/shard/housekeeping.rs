@@ -7,7 +7,7 @@ use std::{
 
 use rdkafka::consumer::{CommitMode, Consumer};
 
-use super::{Shard, ShardError, context::Notice, deliver::Verdicts, slot::Stage};
+use super::{Shard, ShardError, context::Notice, deliver::Verdicts, letters::Settled, slot::Stage};
 use crate::{
     domain::history::Footprint,
     telemetry::facts::{BrokerBack, BrokerLost, DeadLettered, Fact, PartitionPaused, PartitionResumed},
@@ -41,10 +41,8 @@ impl Shard {
         self.verdicts.acknowledged(&mut acks);
         acks.into_iter().for_each(|ack| self.acknowledged(ack));
         for settled in self.letters.settled() {
-            let (partition, offset, reason) = (settled.partition, settled.offset, settled.reason);
-            if settled.written {
-                DeadLettered { partition, offset, reason }.emit(&self.shared.telemetry);
-            }
+            let Settled { partition, offset, reason, fate } = settled;
+            DeadLettered { partition, offset, reason, fate }.emit(&self.shared.telemetry);
         }
         if let Some(why) = self.verdicts.fatal() {
             tracing::error!(why, "the verdict producer failed for good; a new one takes new epochs");

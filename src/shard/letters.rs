@@ -1,12 +1,13 @@
 //! Dead letters: at least once, by a producer of their own, so that one that cannot be written stops no verdict for
 //! ever. The partition's verdicts wait behind an unacknowledged letter; other partitions do not.
 //!
-//! A letter that fails for good (size, permission) is cut and marked; if even that is refused it is counted, logged
-//! and given up, for the verdict tells of the record all the same.
+//! A letter that fails for good (size, permission) is sent again alone, for the broker refuses a batch whole and it may
+//! have been a neighbour's fault; then it is cut and marked; if even that is refused it is counted and given up, for
+//! the verdict tells of the record all the same.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -22,6 +23,7 @@ use crate::{
     config::Config,
     domain::invalid::{Invalid, InvalidReason},
     kafka::client::producer_config,
+    telemetry::facts::LetterFate,
 };
 
 /// A cut letter keeps this much of the value.
@@ -36,26 +38,44 @@ const MAX_LETTER_BYTES: &str = "104857600";
 /// What became of a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// The letter.
-    pub id: u64,
     /// The record's partition.
     pub partition: i32,
     /// The record's offset.
     pub offset: i64,
     /// Why it was written.
     pub reason: InvalidReason,
-    /// Whether it stands in the topic.
-    pub written: bool,
+    /// What stands in the topic.
+    pub fate: LetterFate,
 }
 
 /// A shard's dead letters.
 pub struct DeadLetters {
     client: ClientConfig,
     topic: String,
+    outcomes: Outcomes,
     /// Made with the first letter: most processes never write one.
-    producer: Option<BaseProducer<LetterContext>>,
+    producers: Option<Producers>,
+    /// Why letters are refused, until one is written again: told once, not with each.
+    refusal: Option<RDKafkaErrorCode>,
     waiting: HashMap<u64, Letter>,
     next: u64,
+}
+
+struct Producers {
+    batching: BaseProducer<LetterContext>,
+    /// One letter a batch.
+    lone: BaseProducer<LetterContext>,
+}
+
+/// How a letter is sent next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// In a batch with others.
+    Batched,
+    /// In a batch of its own.
+    Alone,
+    /// In a batch of its own, and cut.
+    Cut,
 }
 
 struct Letter {
@@ -65,7 +85,7 @@ struct Letter {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
     headers: OwnedHeaders,
-    cut: bool,
+    attempt: Attempt,
     /// Whether the producer has it.
     sent: bool,
 }
@@ -79,7 +99,15 @@ impl DeadLetters {
             .set("enable.idempotence", "false")
             .set("linger.ms", config.score.linger_ms.to_string())
             .set("message.max.bytes", MAX_LETTER_BYTES);
-        Self { client, topic: config.topics.dlq.clone(), producer: None, waiting: HashMap::new(), next: 0 }
+        Self {
+            client,
+            topic: config.topics.dlq.clone(),
+            outcomes: Outcomes::default(),
+            producers: None,
+            refusal: None,
+            waiting: HashMap::new(),
+            next: 0,
+        }
     }
 
     /// Writes the letter of an unreadable record.
@@ -96,11 +124,15 @@ impl DeadLetters {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
             headers: headers(message, invalid),
-            cut: false,
+            attempt: Attempt::Batched,
             sent: false,
         };
-        if self.producer.is_none() {
-            self.producer = Some(self.client.create_with_context(LetterContext::default())?);
+        if self.producers.is_none() {
+            let mut lone = self.client.clone();
+            lone.set("batch.num.messages", "1");
+            let context = || LetterContext(Arc::clone(&self.outcomes));
+            let batching = self.client.create_with_context(context())?;
+            self.producers = Some(Producers { batching, lone: lone.create_with_context(context())? });
         }
         self.waiting.insert(id, letter);
         self.send(id);
@@ -114,9 +146,10 @@ impl DeadLetters {
 
     /// Serves callbacks; what was settled since the last call.
     pub fn settled(&mut self) -> Vec<Settled> {
-        let Some(producer) = &self.producer else { return Vec::new() };
-        producer.poll(Duration::ZERO);
-        let outcomes = std::mem::take(&mut *producer.context().outcomes.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(Producers { batching, lone }) = &self.producers else { return Vec::new() };
+        batching.poll(Duration::ZERO);
+        lone.poll(Duration::ZERO);
+        let outcomes = std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
         let settled = outcomes.into_iter().filter_map(|(id, outcome)| self.settle(id as u64, outcome)).collect();
         self.send_unsent();
         settled
@@ -124,16 +157,30 @@ impl DeadLetters {
 
     fn settle(&mut self, id: u64, outcome: Result<(), RDKafkaErrorCode>) -> Option<Settled> {
         let letter = self.waiting.get_mut(&id)?;
-        if let Err(code) = outcome {
-            tracing::warn!(partition = letter.partition, offset = letter.offset, %code, cut = letter.cut, "dead letter refused (topics.dlq)");
-            if !letter.cut {
+        let fate = match (outcome, letter.attempt) {
+            (Ok(()), Attempt::Cut) => LetterFate::Cut,
+            (Ok(()), _) => LetterFate::Whole,
+            (Err(_), Attempt::Cut) => LetterFate::Lost,
+            (Err(_), Attempt::Batched) => {
+                letter.attempt = Attempt::Alone;
+                self.send(id);
+                return None;
+            }
+            (Err(code), Attempt::Alone) => {
+                if self.refusal.replace(code) != Some(code) {
+                    let (partition, offset) = (letter.partition, letter.offset);
+                    tracing::warn!(partition, offset, %code, "dead letters are refused; each is cut, then given up (topics.dlq)");
+                }
                 letter.cut();
                 self.send(id);
                 return None;
             }
+        };
+        if fate == LetterFate::Whole {
+            self.refusal = None;
         }
         let Letter { partition, offset, reason, .. } = self.waiting.remove(&id)?;
-        Some(Settled { id, partition, offset, reason, written: outcome.is_ok() })
+        Some(Settled { partition, offset, reason, fate })
     }
 
     /// Letters that found no room before.
@@ -147,7 +194,8 @@ impl DeadLetters {
     }
 
     fn send(&mut self, id: u64) {
-        let (Some(producer), Some(letter)) = (&self.producer, self.waiting.get_mut(&id)) else { return };
+        let (Some(producers), Some(letter)) = (&self.producers, self.waiting.get_mut(&id)) else { return };
+        let producer = if letter.attempt == Attempt::Batched { &producers.batching } else { &producers.lone };
         let mut record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&self.topic, id as usize)
             .partition(letter.partition)
             .headers(letter.headers.clone());
@@ -165,7 +213,7 @@ impl DeadLetters {
 
 impl Letter {
     fn cut(&mut self) {
-        self.cut = true;
+        self.attempt = Attempt::Cut;
         if let Some(value) = &mut self.value {
             value.truncate(CUT_BYTES);
         }
@@ -198,15 +246,15 @@ fn headers(message: &BorrowedMessage<'_>, invalid: &Invalid) -> OwnedHeaders {
     added.into_iter().fold(own, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
 }
 
+/// What became of letters, by id.
+type Outcomes = Arc<Mutex<Vec<(usize, Result<(), RDKafkaErrorCode>)>>>;
+
 /// Notes what became of letters.
-#[derive(Default)]
-struct LetterContext {
-    outcomes: Mutex<Vec<(usize, Result<(), RDKafkaErrorCode>)>>,
-}
+struct LetterContext(Outcomes);
 
 impl LetterContext {
     fn note(&self, id: usize, outcome: Result<(), RDKafkaErrorCode>) {
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcome));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcome));
     }
 }
 

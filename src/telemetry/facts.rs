@@ -119,7 +119,18 @@ pub struct BrokerBack {
     pub shard: usize,
 }
 
-/// A record's dead letter was acknowledged.
+/// What stands of a dead letter in its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterFate {
+    /// All of it.
+    Whole,
+    /// Its beginning, marked.
+    Cut,
+    /// Nothing: it was refused for good.
+    Lost,
+}
+
+/// A record's dead letter was acknowledged, or given up.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadLettered {
     /// The partition.
@@ -128,6 +139,8 @@ pub struct DeadLettered {
     pub offset: i64,
     /// Why it is no transaction.
     pub reason: InvalidReason,
+    /// What stands of the letter.
+    pub fate: LetterFate,
 }
 
 impl Fact for EpochTaken {
@@ -231,9 +244,16 @@ impl Fact for BrokerBack {
 
 impl Fact for DeadLettered {
     fn emit(self, to: &Telemetry) {
-        to.metrics.dead_letters.inc();
-        let Self { partition, offset, reason } = self;
+        let Self { partition, offset, reason, fate } = self;
+        match fate {
+            LetterFate::Whole => to.metrics.dead_letters.inc(),
+            LetterFate::Cut => {
+                to.metrics.dead_letters.inc();
+                to.metrics.dead_letters_cut.inc();
+            }
+            LetterFate::Lost => to.metrics.dead_letters_lost.inc(),
+        }
         // A flood of bad records must not become a flood of lines: the counters by reason are for people.
-        tracing::debug!(partition, offset, reason = reason.as_str(), "dead letter written");
+        tracing::debug!(partition, offset, reason = reason.as_str(), ?fate, "dead letter settled");
     }
 }

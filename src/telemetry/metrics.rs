@@ -75,6 +75,8 @@ pub struct Metrics {
     pub(super) zombies_ignored: IntCounter,
     pub(super) recover: Histogram,
     pub(super) dead_letters: IntCounter,
+    pub(super) dead_letters_cut: IntCounter,
+    pub(super) dead_letters_lost: IntCounter,
     phones: IntGaugeVec,
     state_bytes: IntGaugeVec,
 }
@@ -110,6 +112,8 @@ impl Metrics {
                 RECOVER_BUCKETS,
             ),
             dead_letters: counter(&to, "sentra_dead_letters_total", "Dead letters acknowledged"),
+            dead_letters_cut: counter(&to, "sentra_dead_letters_cut_total", "Dead letters cut to be acknowledged"),
+            dead_letters_lost: counter(&to, "sentra_dead_letters_lost_total", "Dead letters refused for good"),
             phones: gauge_of(&to, "sentra_phones", "Phones in memory", &["shard"]),
             state_bytes: gauge_of(&to, "sentra_state_bytes", "Bytes of state in memory", &["shard", "part"]),
             registry: to,

@@ -120,7 +120,10 @@ fn facts_and_tallies_arrive_in_the_metrics() {
     telemetry.emit(ZombieIgnored { partition: 5, verdicts: 4 });
     telemetry.emit(GapSeen { partition: 5, expected: 1, found: 2 });
     telemetry.emit(PartitionPaused { partition: 5, undelivered: 10_000 });
-    telemetry.emit(DeadLettered { partition: 5, offset: 1, reason: InvalidReason::NotJson });
+    telemetry.emit(DeadLettered { partition: 5, offset: 1, reason: InvalidReason::NotJson, fate: LetterFate::Whole });
+    for fate in [LetterFate::Cut, LetterFate::Lost] {
+        telemetry.emit(DeadLettered { partition: 5, offset: 2, reason: InvalidReason::NotJson, fate });
+    }
     telemetry.emit(BrokerLost { shard: 0, why: "x" });
     let (code, text) = get(server.address(), "/metrics");
     assert_eq!(code, 200);
@@ -142,7 +145,9 @@ fn facts_and_tallies_arrive_in_the_metrics() {
         "sentra_epochs_taken_total 1",
         "sentra_gaps_total 1",
         "sentra_zombie_verdicts_ignored_total 4",
-        "sentra_dead_letters_total 1",
+        "sentra_dead_letters_total 2",
+        "sentra_dead_letters_cut_total 1",
+        "sentra_dead_letters_lost_total 1",
         "sentra_phones{shard=\"0\"} 3",
         "sentra_state_bytes{part=\"profile\",shard=\"0\"} 400",
         "sentra_broker_up 0",

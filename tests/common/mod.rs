@@ -6,11 +6,14 @@
 // Each test binary compiles this module for itself and uses its own part of it.
 #![allow(dead_code)]
 
+pub mod broker;
 pub mod line;
+pub mod produce;
 pub mod records;
 
 use std::env;
 use std::process;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,9 +24,12 @@ use rdkafka::client::DefaultClientContext;
 /// Generous: a broker beside a busy compiler may be slow.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A broker of this test binary's own, in place of the one all share.
+static OWN: OnceLock<String> = OnceLock::new();
+
 /// The plaintext listener's address, of whose users everything is allowed.
 pub fn kafka() -> String {
-    variable("KAFKA_BOOTSTRAP_SERVERS")
+    OWN.get().cloned().unwrap_or_else(|| variable("KAFKA_BOOTSTRAP_SERVERS"))
 }
 
 /// Who speaks on the SASL_SSL listener.

@@ -1,0 +1,162 @@
+//! A broker that is not there at the start, goes away, hangs, and comes back: told once, retried, nothing lost; and a
+//! stop while it hangs. One test, for it has a broker of its own, which costs seconds.
+
+mod common;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use common::{
+    broker::Broker,
+    kafka,
+    line::{Sentra, Setup, Topics, soon, until},
+    records::{Follower, Reading, ends},
+};
+use sentra::{
+    kafka::load::Load,
+    train::simulate::{Limit, Options, Simulated, Simulation},
+};
+
+const PARTITIONS: i32 = 4;
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A process that reaches no broker is alive for longer than a shard may take for a turn.
+const ABSENT: Duration = Duration::from_secs(32);
+
+/// What a stop may take, and some seconds for a busy machine.
+const STOP: Duration = Duration::from_secs(10 + 3);
+
+/// A thousand records a second until told to end.
+fn traffic(topic: &str, over: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let mut load = Load::connect(common::client(&[("bootstrap.servers", kafka())]), topic).expect("a producer");
+    let over = Arc::clone(over);
+    let send = move || {
+        let mut simulation = Simulation::new(&Options { limit: Limit::None, ..Options::sized(3, 300) });
+        let mut record = Simulated::empty();
+        while !over.load(Ordering::Relaxed) {
+            for _ in 0..10 {
+                assert!(simulation.read(&mut record), "it has no end");
+                load.send(record.phone.to_string().as_bytes(), &record.json, record.at_ms).expect("room");
+            }
+            load.wait(Duration::from_millis(10)).expect("taken in the end");
+        }
+        load.finish().expect("all acknowledged");
+    };
+    thread::spawn(send)
+}
+
+fn judged(process: &Sentra) -> f64 {
+    process.metric("sentra_events_total{kind=\"scored\"}").unwrap_or_default()
+}
+
+/// Waits for verdicts beyond those made so far.
+fn await_progress(process: &Sentra) {
+    let before = judged(process);
+    until(PATIENCE, || format!("more verdicts than {before}"), || (judged(process) > before + 1_000.0).then_some(()));
+}
+
+fn lines(process: &Sentra, words: &str) -> usize {
+    process.log().lines().filter(|line| line.contains(words)).count()
+}
+
+fn await_unready(process: &Sentra) {
+    until(
+        PATIENCE,
+        || process.log(),
+        || {
+            let answer = process.get("/readyz")?;
+            (answer.code == 503 && answer.body.contains("no broker")).then_some(())
+        },
+    );
+}
+
+#[test]
+fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
+    let broker = Broker::up();
+    let topics = Topics::create("outage", PARTITIONS);
+    broker.services("down");
+
+    // Absent at the start.
+    let mut process = Setup::new(&topics).start();
+    let began = Instant::now();
+    await_unready(&process);
+    while began.elapsed() < ABSENT {
+        assert_eq!(process.get("/livez").map(|answer| answer.code), Some(200), "waiting is no failure");
+        thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(lines(&process, "no broker reached"), 1, "one line:\n{}", process.log());
+    assert!(process.log().contains("kafka.bootstrap_servers"), "it names the setting");
+    broker.services("up");
+    process.await_running(PARTITIONS, PATIENCE);
+    assert_eq!(lines(&process, "broker reached again"), 1);
+
+    // Lost while records come, and back.
+    let over = Arc::new(AtomicBool::new(false));
+    let coming = traffic(&topics.transactions, &over);
+    await_progress(&process);
+    broker.services("down");
+    await_unready(&process);
+    broker.services("up");
+    await_progress(&process);
+    soon("readiness", || process.get("/readyz").is_some_and(|answer| answer.code == 200));
+    assert_eq!(lines(&process, "no broker reached"), 2, "one line more:\n{}", process.log());
+
+    // Hanging for a while.
+    broker.services("freeze");
+    let frozen_at = judged(&process);
+    thread::sleep(Duration::from_secs(2));
+    println!("{} more verdicts made while the broker hung", judged(&process) - frozen_at);
+    broker.services("thaw");
+    await_progress(&process);
+    over.store(true, Ordering::Relaxed);
+    coming.join().expect("the input");
+
+    let ends = ends(&topics.transactions, PARTITIONS);
+    let sum: i64 = ends.iter().sum();
+    until(
+        PATIENCE,
+        || format!("{sum} verdicts, not {}", judged(&process)),
+        || (judged(&process) as i64 >= sum).then_some(()),
+    );
+    // Verdicts may still be on their way to the topic.
+    process.signal(libc::SIGTERM);
+    assert_eq!(process.wait(STOP).code(), Some(0));
+    let mut follower = Follower::new(&topics.verdicts, PARTITIONS);
+    follower.read_to_end();
+    for (partition, (records, end)) in follower.records.iter().zip(&ends).enumerate() {
+        let mut reading = Reading::default();
+        reading.follow(records);
+        reading.assert_exact(partition, *end);
+    }
+    println!("{sum} records judged over two outages");
+
+    // A stop while it hangs ends within its time, and at once when asked twice.
+    for (signals, patience) in [(1, STOP), (2, Duration::from_secs(3))] {
+        let mut process = Setup::new(&topics).start();
+        process.await_running(PARTITIONS, PATIENCE);
+        let over = Arc::new(AtomicBool::new(false));
+        let coming = traffic(&topics.transactions, &over);
+        await_progress(&process);
+        broker.services("freeze");
+        process.signal(libc::SIGTERM);
+        soon("the stop to begin", || process.log().contains("stopping"));
+        let asked = Instant::now();
+        if signals == 2 {
+            process.signal(libc::SIGTERM);
+        }
+        let status = process.wait(patience);
+        println!("stopped by {signals} in {:?}: {status:?}", asked.elapsed());
+        if signals == 2 {
+            assert_eq!(status.code(), Some(143), "{}", process.log());
+        }
+        broker.services("thaw");
+        over.store(true, Ordering::Relaxed);
+        coming.join().expect("the input");
+    }
+}
