@@ -43,6 +43,8 @@ impl Target {
 pub struct Surroundings {
     /// The program's version.
     pub version: &'static str,
+    /// The measuring process, which its topics are named after.
+    pub process: u32,
     /// Cores it may use.
     pub cores: usize,
     /// Processes that ran or waited before, over one minute: above the number of cores, neighbours were busy.
@@ -107,7 +109,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Surroundings { version, cores, load_before, load_after, model } = &self.surroundings;
+        let Surroundings { version, cores, load_before, load_after, model, .. } = &self.surroundings;
         let load = format!("load {load_before:.1} before, {load_after:.1} after");
         writeln!(f, "sentra {version}, model {model}, {cores} cores, {load}")?;
         self.figures.fmt(f)?;

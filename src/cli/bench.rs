@@ -130,6 +130,7 @@ impl Args {
         }
         let surroundings = Surroundings {
             version: env!("CARGO_PKG_VERSION"),
+            process: std::process::id(),
             cores: thread::available_parallelism().map_or(1, usize::from),
             load_before,
             load_after: load_average(),
