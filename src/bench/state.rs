@@ -34,7 +34,7 @@ pub struct WindowFigures {
 }
 
 /// Bytes a phone at 20 events, profile included.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct MemoryFigures {
     /// Phones measured.
     pub phones: u64,
@@ -44,6 +44,13 @@ pub struct MemoryFigures {
     pub profile_bytes_per_phone: f64,
     /// Both, as the allocator counts them; `None` where the program runs on another allocator than jemalloc.
     pub allocator_bytes_per_phone: Option<f64>,
+}
+
+impl MemoryFigures {
+    /// Ring and profile together: as the allocator counts, where it does.
+    pub fn bytes_per_phone(&self) -> f64 {
+        self.allocator_bytes_per_phone.unwrap_or(self.ring_bytes_per_phone + self.profile_bytes_per_phone)
+    }
 }
 
 /// A partition that judges traffic.

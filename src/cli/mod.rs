@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk and progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong
 //! configuration. A command wires parts together; what the parts do is not decided here.
 
+mod bench;
 mod completions;
 mod config;
 mod doctor;
@@ -50,6 +51,14 @@ pub struct Globals {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Measure the line beside its yardsticks.
+    Bench(bench::Args),
+    /// The yardstick of `bench`, which starts it.
+    #[command(hide = true)]
+    BenchPass(bench::PassArgs),
+    /// The memory of many phones, for `bench`, which starts it.
+    #[command(hide = true)]
+    BenchMemory(bench::MemoryArgs),
     /// Check, show or describe the configuration.
     Config(config::Args),
     /// Run roles of the line until a signal.
@@ -78,6 +87,9 @@ impl Cli {
     pub fn run(self) -> Result<(), CliError> {
         let Self { globals, command } = self;
         match command {
+            Command::Bench(args) => args.run(&globals),
+            Command::BenchPass(args) => args.run(&globals),
+            Command::BenchMemory(args) => args.run(),
             Command::Config(args) => args.run(&globals),
             Command::Model(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),

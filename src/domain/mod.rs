@@ -2,6 +2,7 @@
 
 pub mod amount;
 pub mod decode;
+pub mod encode;
 pub mod features;
 pub mod flags;
 pub mod history;

@@ -28,13 +28,18 @@ impl EventTimeMs {
 
     /// RFC 3339 in UTC with three decimals, as verdicts print it.
     pub fn to_rfc3339(self) -> String {
-        format_utc(i128::from(self.0) * 1_000_000, 3)
+        self.text().as_str().to_owned()
+    }
+
+    /// The same without allocation.
+    pub fn text(self) -> TimeText {
+        TimeText::new(self.0.div_euclid(1_000), self.0.rem_euclid(1_000) as u32, 3)
     }
 }
 
 impl Serialize for EventTimeMs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_rfc3339())
+        serializer.serialize_str(self.text().as_str())
     }
 }
 
@@ -42,34 +47,67 @@ impl Serialize for EventTimeMs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallTimeUs(pub i64);
 
-impl Serialize for WallTimeUs {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format_utc(i128::from(self.0) * 1_000, 6))
+impl WallTimeUs {
+    /// RFC 3339 in UTC with six decimals, without allocation.
+    pub fn text(self) -> TimeText {
+        TimeText::new(self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000) as u32, 6)
     }
 }
 
-/// `yyyy-mm-ddThh:mm:ss.fffZ` with `decimals` digits of the second (3 or 6).
-fn format_utc(nanos: i128, decimals: usize) -> String {
-    use std::fmt::Write;
-    let Ok(at) = time::OffsetDateTime::from_unix_timestamp_nanos(nanos) else {
-        return String::from("9999-12-31T23:59:59Z");
-    };
-    let mut text = String::with_capacity(27);
-    let (date, clock) = (at.date(), at.time());
-    let fraction = clock.nanosecond() / 10_u32.pow(9 - decimals as u32);
-    // Writing to a String cannot fail.
-    let _ = write!(
-        text,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:0decimals$}Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        clock.hour(),
-        clock.minute(),
-        clock.second(),
-        fraction,
-    );
-    text
+impl Serialize for WallTimeUs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text().as_str())
+    }
+}
+
+/// The longest text of a time: `yyyy-mm-ddThh:mm:ss.ffffffZ`.
+const LONGEST: usize = 27;
+
+/// Where the fraction of a second begins in it.
+const FRACTION_AT: usize = 20;
+
+/// A time's text on the stack, all ASCII.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeText {
+    bytes: [u8; LONGEST],
+    len: usize,
+}
+
+impl TimeText {
+    /// `yyyy-mm-ddThh:mm:ss.fffZ`: `seconds` since 1970 and a `fraction` of `decimals` digits (3 or 6).
+    fn new(seconds: i64, fraction: u32, decimals: usize) -> Self {
+        let mut text = Self { bytes: *b"9999-12-31T23:59:59Z.......", len: FRACTION_AT };
+        let Ok(at) = time::OffsetDateTime::from_unix_timestamp(seconds) else { return text };
+        let (date, (hour, minute, second)) = (at.date(), at.to_hms());
+        text.digits(0, 4, date.year().unsigned_abs());
+        for (from, value) in [(5, u8::from(date.month())), (8, date.day()), (11, hour), (14, minute), (17, second)] {
+            text.digits(from, 2, u32::from(value));
+        }
+        text.bytes[FRACTION_AT - 1] = b'.';
+        text.digits(FRACTION_AT, decimals, fraction);
+        text.bytes[FRACTION_AT + decimals] = b'Z';
+        text.len = FRACTION_AT + decimals + 1;
+        text
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // Built of ASCII alone.
+        std::str::from_utf8(self.as_bytes()).unwrap_or("")
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Writes the last `count` decimal digits of `value` at `from`.
+    fn digits(&mut self, from: usize, count: usize, mut value: u32) {
+        for place in self.bytes[from..from + count].iter_mut().rev() {
+            *place = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -111,5 +149,8 @@ mod tests {
             assert_eq!(EventTimeMs(ms).to_rfc3339(), text);
             assert_eq!(EventTimeMs::parse(text), Some(EventTimeMs(ms)));
         }
+        assert_eq!(EventTimeMs(253_402_300_800_000).to_rfc3339(), "9999-12-31T23:59:59Z");
+        assert_eq!(WallTimeUs(1_772_352_900_000_042).text().as_str(), "2026-03-01T08:15:00.000042Z");
+        assert_eq!(WallTimeUs(-1).text().as_str(), "1969-12-31T23:59:59.999999Z");
     }
 }

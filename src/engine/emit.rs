@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     domain::{
+        encode::encode,
         features::{self, FEATURES, Row},
         flags::Flags,
         invalid::Invalid,
@@ -187,6 +188,5 @@ fn settle(judged: &Judged<'_>, own: Decision, decisions: &Decisions) -> (Kind, D
 /// Writes `verdict` as JSON into `out`, which is cleared first.
 fn write(verdict: &Verdict<'_>, out: &mut Vec<u8>) {
     out.clear();
-    // Writing to a Vec cannot fail, and no field serialises to an error: keys are strings, numbers finite or null.
-    serde_json::to_writer(&mut *out, verdict).expect("a verdict has nothing that JSON cannot hold");
+    encode(verdict, out);
 }

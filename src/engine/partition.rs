@@ -25,8 +25,9 @@ use crate::domain::{
 /// Profiles rebuilt from a log whose head is gone are incomplete for this long.
 const PROFILE_WARMING_MS: i64 = 30 * DAY_MS;
 
-/// Slots the sweep looks at for each record, so that all phones are met well within H.
-const SWEEP_PER_STEP: usize = 1;
+/// The sweep looks at so many slots every so many records: one a record, so that all phones are met well within H,
+/// but neighbours in memory together, whose loads then overlap.
+const SWEEP_STRIDE: usize = 64;
 
 /// Which log a partition's state is of.
 #[derive(Clone, Debug)]
@@ -216,8 +217,8 @@ impl Partition {
     }
 
     fn sweep(&mut self) {
-        let Some(wm) = self.watermark else { return };
-        self.phones.sweep(SWEEP_PER_STEP, |history| keep(history, wm, &self.rules));
+        let Some(wm) = self.watermark.filter(|_| self.next % SWEEP_STRIDE as i64 == 0) else { return };
+        self.phones.sweep(SWEEP_STRIDE, |history| keep(history, wm, &self.rules));
     }
 
     /// Clamps the time, raises the watermark and hashes the identities.

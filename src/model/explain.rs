@@ -5,7 +5,7 @@
 //! the root gets what it says alone, one below what it adds.
 
 use super::forest::Forest;
-use super::text::{Child, Tree};
+use super::text::Tree;
 use crate::domain::features::{FEATURES, Row};
 
 impl Forest {
@@ -17,24 +17,18 @@ impl Forest {
     /// How much each feature moved the raw score of a row, in units of the raw score.
     pub fn contributions(&self, row: &Row, out: &mut Row) {
         *out = [0.0; FEATURES];
-        let ranks = self.plan.ranks(row);
-        for (tree, plan) in self.trees.iter().zip(&self.plan.trees) {
-            let nodes = &self.plan.nodes[plan.node_base as usize..];
+        let plan = &self.plan;
+        let ranks = plan.ranks(row);
+        for tree in &plan.trees {
+            let (nodes, expected) = (&plan.nodes[tree.node_base as usize..], &plan.expected[tree.node_base as usize..]);
             let mut at = 0;
-            let mut value = tree.root_value();
-            while let Some(split) = tree.splits.get(at) {
-                let right = ranks[usize::from(nodes[at].column)] > nodes[at].threshold;
-                let next = match if right { split.right } else { split.left } {
-                    Child::Split(next) => {
-                        at = next;
-                        tree.splits[next].value
-                    }
-                    Child::Leaf(leaf) => {
-                        at = tree.splits.len();
-                        tree.leaves[leaf]
-                    }
-                };
-                out[split.feature] += next - value;
+            let mut value = expected[0];
+            while at < tree.splits {
+                let node = nodes[usize::from(at)];
+                let column = usize::from(node.column);
+                at = node.children[usize::from(ranks[column] > node.threshold)];
+                let next = expected[usize::from(at)];
+                out[plan.column_features[column]] += next - value;
                 value = next;
             }
         }

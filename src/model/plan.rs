@@ -27,6 +27,10 @@ pub(super) struct Plan {
     pub(super) trees: Vec<TreePlan>,
     /// The nodes of all trees, splits first and then leaves within a tree.
     pub(super) nodes: Vec<Node>,
+    /// The value expected at each of `nodes`, before any further question is asked.
+    pub(super) expected: Vec<f64>,
+    /// The feature each column is of.
+    pub(super) column_features: Vec<usize>,
     /// The masks of all small trees' splits.
     pub(super) masks: Vec<MaskNode>,
     /// The leaf values of all trees, from left to right.
@@ -95,9 +99,14 @@ impl Plan {
             columns: numbers.len(),
             trees: Vec::with_capacity(trees.len()),
             nodes: Vec::new(),
+            expected: Vec::new(),
+            column_features: vec![0; numbers.len()],
             masks: Vec::new(),
             leaves: Vec::new(),
         };
+        for ((feature, _), column) in &numbers {
+            plan.column_features[usize::from(*column)] = *feature;
+        }
         for tree in trees {
             plan.push(tree, &thresholds, &numbers);
         }
@@ -125,6 +134,7 @@ impl Plan {
             };
             let column = numbers[&(split.feature, question(&split.test))];
             self.nodes.push(Node { threshold, column, children: [target(split.left), target(split.right)] });
+            self.expected.push(split.value);
             if at.has_masks() {
                 self.masks.push(MaskNode { column, threshold, out: bits(range.clone()) });
             }
@@ -137,6 +147,7 @@ impl Plan {
         for (leaf, value) in tree.leaves.iter().enumerate() {
             self.leaves[leaf_base + usize::from(walk.position[leaf])] = *value;
         }
+        self.expected.extend_from_slice(&self.leaves[leaf_base..]);
         self.trees.push(at);
     }
 }

@@ -1,13 +1,23 @@
 //! The shard's consumer: a member of the group whose partitions are placed, paused and resumed by the turn.
 
 use rdkafka::{
-    Offset, TopicPartitionList,
+    ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, KafkaResult},
 };
 
 use super::context::InputContext;
 use crate::{config::Config, kafka::client::consumer_config};
+
+/// How a shard's consumer is set; the benchmark's yardsticks take the same.
+pub(crate) fn consumer_settings(config: &Config) -> ClientConfig {
+    let mut client = consumer_config(&config.kafka);
+    client.set("statistics.interval.ms", "2000");
+    if client.get("session.timeout.ms").is_none() {
+        client.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
+    }
+    client
+}
 
 /// The transaction topic's consumer.
 pub struct Input {
@@ -23,12 +33,8 @@ impl Input {
     /// A property is wrong.
     pub fn subscribe(config: &Config) -> Result<Self, KafkaError> {
         let topic = config.topics.transactions.clone();
-        let mut client = consumer_config(&config.kafka);
-        client.set("statistics.interval.ms", "2000");
-        if client.get("session.timeout.ms").is_none() {
-            client.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
-        }
-        let consumer: BaseConsumer<InputContext> = client.create_with_context(InputContext::new(&topic))?;
+        let consumer: BaseConsumer<InputContext> =
+            consumer_settings(config).create_with_context(InputContext::new(&topic))?;
         consumer.subscribe(&[&topic])?;
         Ok(Self { consumer, topic })
     }

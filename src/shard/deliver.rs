@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::{
+    ClientConfig,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
@@ -17,6 +18,16 @@ const QUEUE_RECORDS: &str = "2000000";
 
 /// The same in KiB.
 const QUEUE_KIB: &str = "1048576";
+
+/// How a shard's verdict producer is set; the benchmark's yardsticks take the same.
+pub(crate) fn producer_settings(config: &Config) -> ClientConfig {
+    let mut client = producer_config(&config.kafka);
+    client
+        .set("linger.ms", config.score.linger_ms.to_string())
+        .set("queue.buffering.max.messages", QUEUE_RECORDS)
+        .set("queue.buffering.max.kbytes", QUEUE_KIB);
+    client
+}
 
 /// The producer's queue is full, or it takes nothing any more.
 #[derive(Debug)]
@@ -34,12 +45,7 @@ impl Verdicts {
     /// # Errors
     /// A property is wrong.
     pub fn new(config: &Config) -> Result<Self, KafkaError> {
-        let mut client = producer_config(&config.kafka);
-        client
-            .set("linger.ms", config.score.linger_ms.to_string())
-            .set("queue.buffering.max.messages", QUEUE_RECORDS)
-            .set("queue.buffering.max.kbytes", QUEUE_KIB);
-        let producer = client.create_with_context(VerdictContext::default())?;
+        let producer = producer_settings(config).create_with_context(VerdictContext::default())?;
         Ok(Self { producer, topic: config.topics.verdicts.clone() })
     }
 

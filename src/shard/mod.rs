@@ -43,7 +43,9 @@ use crate::{
     telemetry::{Tally, Telemetry},
 };
 use assignment::Input;
+pub(crate) use assignment::consumer_settings;
 use deliver::Verdicts;
+pub(crate) use deliver::producer_settings;
 use letters::DeadLetters;
 use recover::Recoveries;
 use slot::Slot;

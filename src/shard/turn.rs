@@ -14,7 +14,7 @@ use super::{
     slot::{Held, Slot, Stage},
 };
 use crate::{
-    domain::{partitioner::partition_of, transaction::Record, verdict::Source},
+    domain::{partitioner::partition_of, time::WallTimeUs, transaction::Record, verdict::Source},
     engine::{
         emit::{Emitted, Emitter, Stamp},
         partition::Step,
@@ -89,7 +89,17 @@ impl Shard {
             let stepped = Instant::now();
             scorer.raw_batch(&scratch.rows, &mut scratch.raw);
             let scored = Instant::now();
-            let mut writer = Writer { emitter, verdicts, short_log, began, tally, buffer: &mut scratch.verdict };
+            let processing_time_ms = ((scored - began).as_micros() as u64).div_ceil(1_000).max(1);
+            let mut writer = Writer {
+                emitter,
+                verdicts,
+                short_log,
+                // One moment for the batch: its scores came about together, and a clock is asked once, not per record.
+                decided_at: wall_time(),
+                processing_time_ms,
+                tally,
+                buffer: &mut scratch.verdict,
+            };
             for one in &pending {
                 let Some(slot) = slots.get_mut(&one.message.partition()) else { continue };
                 let letter = match &one.step {
@@ -201,7 +211,8 @@ struct Writer<'w> {
     emitter: &'w Emitter,
     verdicts: &'w Verdicts,
     short_log: &'w str,
-    began: Instant,
+    decided_at: WallTimeUs,
+    processing_time_ms: u64,
     tally: &'w mut Tally,
     buffer: &'w mut Vec<u8>,
 }
@@ -211,8 +222,7 @@ impl Writer<'_> {
         let Some(epoch) = slot.epoch() else { return };
         let (partition, offset) = (slot.partition, one.message.offset());
         let source = Source { log: self.short_log, partition, offset, previous_offset: slot.previous, epoch };
-        let elapsed_us = self.began.elapsed().as_micros() as u64;
-        let stamp = Stamp { source, decided_at: wall_time(), processing_time_ms: elapsed_us.div_ceil(1_000).max(1) };
+        let stamp = Stamp { source, decided_at: self.decided_at, processing_time_ms: self.processing_time_ms };
         let (emitted, key) = match &one.step {
             Step::Judged(judged) => {
                 let emitted = self.emitter.judged(judged, raw, &stamp, &mut slot.decisions, self.buffer);
@@ -239,7 +249,7 @@ impl Writer<'_> {
     fn count(&mut self, emitted: &Emitted, message: &BorrowedMessage<'_>) {
         self.tally.verdict(emitted.kind, emitted.flags);
         if let Some(at) = message.timestamp().to_millis() {
-            self.tally.latency_ms(wall_time().0 / 1_000 - at);
+            self.tally.latency_ms(self.decided_at.0 / 1_000 - at);
         }
     }
 }

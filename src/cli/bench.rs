@@ -1,0 +1,181 @@
+//! `sentra bench`: the line beside its yardsticks on a broker that runs; and the commands its child processes run.
+//!
+//! The figures go to stdout, what is being done to stderr. What is measured, and how, is in `bench`.
+
+use std::{fs, path::PathBuf, sync::Arc, thread};
+
+use clap::ValueEnum;
+
+use super::{CliError, Globals, Out};
+use crate::{
+    bench::{
+        BenchError, Rig, drain,
+        evaluator::measure_evaluator,
+        latency::{self, OpenLoop},
+        measure_memory_apart, pass,
+        report::{Figures, Report, Surroundings},
+        sample::Sample,
+        state::{measure_memory, measure_windows},
+    },
+    config::Config,
+    model::folder::Model,
+    telemetry::init_log,
+};
+
+/// Rows the evaluator is measured on.
+const EVALUATOR_ROWS: u64 = 40_000;
+
+/// Measures the line beside its yardsticks, on topics of its own that it deletes again.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Records to drain.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
+    pub events: u64,
+    /// Rounds of each subject on Kafka, interleaved.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=99))]
+    pub rounds: u64,
+    /// Records a second of the open loop.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: u32,
+    /// Seconds of the open loop, each round.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub seconds: u32,
+    /// Phones whose memory is measured.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub phones: u64,
+    /// Measures only these.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Part>,
+    /// Prints JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// CPU per event and throughput.
+    Drain,
+    /// The open loop.
+    Latency,
+    /// Trees against LightGBM's library.
+    Evaluator,
+    /// Window step and features against LightGBM's library.
+    Windows,
+    /// Bytes a phone.
+    Memory,
+}
+
+/// The yardstick's process: moves transactions to verdicts without work, until it is ended.
+#[derive(clap::Args, Clone, Debug)]
+pub struct PassArgs {
+    /// Lines to send in turn in place of what came in.
+    #[arg(long)]
+    pub payloads: Option<PathBuf>,
+}
+
+/// The memory's process, which has allocated nothing else.
+#[derive(clap::Args, Clone, Debug)]
+pub struct MemoryArgs {
+    /// Phones.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub phones: u64,
+}
+
+impl Args {
+    /// Measures and prints.
+    ///
+    /// # Errors
+    /// The configuration is wrong, or something could not be measured.
+    pub fn run(&self, globals: &Globals) -> Result<(), CliError> {
+        let config = globals.load()?;
+        let report = self.measure(config, globals).map_err(CliError::failed)?;
+        let mut out = Out::stdout();
+        if self.json {
+            out.json(&report)?
+        } else {
+            out.text(report.to_string())?
+        }
+        out.finish()
+    }
+
+    fn measure(&self, config: Config, globals: &Globals) -> Result<Report, BenchError> {
+        let say = &mut |line: &str| eprintln!("{line}");
+        let load_before = load_average();
+        let model = Arc::new(Model::load(&config.model.path)?);
+        let mut figures = Figures::default();
+        if self.wants(Part::Evaluator) || self.wants(Part::Windows) {
+            say("evaluator");
+            let sample = Sample::take(&model, &config.rules, EVALUATOR_ROWS, 0);
+            figures.evaluator = Some(measure_evaluator(&model, &sample.rows)?);
+        }
+        if self.wants(Part::Windows) {
+            say("windows");
+            figures.windows = Some(measure_windows());
+        }
+        if self.wants(Part::Memory) {
+            say("memory");
+            figures.memory = Some(measure_memory_apart(self.phones)?);
+        }
+        if self.wants(Part::Drain) || self.wants(Part::Latency) {
+            let rig = Rig::new(config, arguments(globals))?;
+            let rounds = self.rounds as usize;
+            if self.wants(Part::Drain) {
+                figures.drain = Some(drain::measure(&rig, &model, self.events, rounds, say)?);
+            }
+            if self.wants(Part::Latency) {
+                let open = OpenLoop { per_second: f64::from(self.rate), seconds: f64::from(self.seconds), rounds };
+                figures.latency = Some(latency::measure(&rig, open, say)?);
+            }
+        }
+        let surroundings = Surroundings {
+            version: env!("CARGO_PKG_VERSION"),
+            process: std::process::id(),
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            load_before,
+            load_after: load_average(),
+            model: format!("{}/{}", model.name, model.version),
+        };
+        Ok(Report::new(surroundings, figures))
+    }
+
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+}
+
+impl MemoryArgs {
+    /// Measures this very process and prints the figures as JSON.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn run(&self) -> Result<(), CliError> {
+        let mut out = Out::stdout();
+        out.json(&measure_memory(self.phones))?;
+        out.finish()
+    }
+}
+
+impl PassArgs {
+    /// Passes through until the process is ended.
+    ///
+    /// # Errors
+    /// The configuration is wrong, or a client failed.
+    pub fn run(&self, globals: &Globals) -> Result<(), CliError> {
+        let config = globals.load()?;
+        init_log(&config.telemetry).map_err(CliError::failed)?;
+        pass::run(&config, self.payloads.as_deref()).map_err(CliError::failed)
+    }
+}
+
+/// The arguments that make a child process read the same configuration.
+fn arguments(globals: &Globals) -> Vec<String> {
+    let file = globals.config.iter().map(|path| format!("--config={}", path.display()));
+    file.chain(globals.set.iter().map(|pair| format!("--set={pair}"))).collect()
+}
+
+/// The system's load over one minute; NaN where it is not told.
+fn load_average() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
+}

@@ -1,0 +1,82 @@
+//! `sentra bench` on a real broker, with few events: it measures, tells all it should, and leaves nothing behind.
+//!
+//! No figure is judged here: a test that timed would fail with its neighbours.
+
+mod common;
+
+use std::process::Command;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use serde_json::Value;
+
+fn bench(arguments: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_sentra"))
+        .args(["bench", "--json"])
+        .args(arguments)
+        .env("KAFKA_BOOTSTRAP_SERVERS", common::kafka())
+        .output()
+        .expect("the program starts");
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{talk}");
+    serde_json::from_slice(&output.stdout).expect("JSON alone on stdout")
+}
+
+fn number(report: &Value, pointer: &str) -> f64 {
+    report.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer} in {report:#}"))
+}
+
+#[test]
+fn the_line_and_its_yardsticks_are_measured_and_their_topics_deleted() {
+    let report = bench(&[
+        "--only",
+        "drain,latency",
+        "--events",
+        "2000",
+        "--rounds",
+        "1",
+        "--rate",
+        "200",
+        "--seconds",
+        "2",
+        "--set",
+        "score.shards=1",
+    ]);
+    for subject in ["pass_through", "verdict_sized", "line"] {
+        assert!(number(&report, &format!("/drain/{subject}/per_second")) > 0.0);
+        assert!(number(&report, &format!("/drain/{subject}/cpu_s_per_million")) >= 0.0);
+    }
+    assert!(number(&report, "/drain/verdict_bytes") > 100.0);
+    for subject in ["echo", "line"] {
+        let at = |figure: &str| number(&report, &format!("/latency/{subject}/{figure}"));
+        let rising = [at("p50_ms"), at("p99_ms"), at("p999_ms"), at("max_ms")];
+        assert!(rising[0] > 0.0 && rising.is_sorted(), "{rising:?}");
+    }
+    assert_eq!(report["evaluator"], Value::Null);
+    let names: Vec<&str> =
+        report["targets"].as_array().expect("targets").iter().filter_map(|t| t["name"].as_str()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+
+    let client: BaseConsumer = common::client(&[("bootstrap.servers", common::kafka())]).create().expect("a client");
+    let process = report["surroundings"]["process"].as_u64().expect("the process's number");
+    let own = format!("sentra-bench-{process}-");
+    let all = client.fetch_metadata(None, common::PATIENCE).expect("metadata");
+    let left: Vec<&str> = all.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(&own)).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn what_needs_no_broker_is_measured_without_one() {
+    let report = bench(&[
+        "--only",
+        "evaluator,windows,memory",
+        "--phones",
+        "2000",
+        "--set",
+        "kafka.bootstrap_servers=localhost:1",
+    ]);
+    assert!(number(&report, "/evaluator/library_single_ns") > 0.0);
+    assert!(number(&report, "/windows/hot20k_ns") > 0.0);
+    assert_eq!(number(&report, "/memory/phones"), 2_000.0);
+    let names = report["targets"].as_array().expect("targets").len();
+    assert_eq!(names, 5, "{report:#}");
+}
