@@ -1,7 +1,8 @@
 //! How far an output topic has come beside its process's CPU time, looked at again and again until it stands still.
 //!
-//! The stretch that is measured begins when every partition is at work: start, joining the group and recovery are
-//! before it. It ends with the last record that landed.
+//! CPU time counts from the moment before the first record landed, as a client reads far ahead of what it has
+//! written; the clock from when every partition is at work, as joining the group and recovery are no draining.
+//! Both end with the last record that landed.
 
 use std::{
     thread,
@@ -10,7 +11,10 @@ use std::{
 
 use super::{BenchError, child::Child, rig::Rig};
 
-/// How often the topic's ends are asked for: each time costs the broker a request a partition.
+/// How often the topic's ends are asked for before the first record: the client reads ahead fast.
+const LOOK_EVERY_AT_FIRST: Duration = Duration::from_millis(15);
+
+/// How often afterwards: each time costs the broker a request a partition.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// An output that has all its records and did not grow for so long is complete.
@@ -30,14 +34,16 @@ struct Look {
     landed: u64,
 }
 
-/// What a stretch took.
+/// What a run took.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Stretch {
-    /// Records that landed in it.
+    /// Records that landed while all partitions were at work.
     pub records: u64,
-    /// How long it was.
+    /// How long that took.
     pub seconds: f64,
-    /// CPU time of the process in it.
+    /// Records that landed in all.
+    pub landed: u64,
+    /// CPU time of the process from just before the first of them.
     pub cpu_seconds: f64,
 }
 
@@ -49,14 +55,15 @@ impl Stretch {
 
     /// CPU seconds per million records.
     pub fn cpu_per_million(&self) -> f64 {
-        self.cpu_seconds * 1e6 / self.records as f64
+        self.cpu_seconds * 1e6 / self.landed as f64
     }
 
-    fn between(first: &Look, last: &Look) -> Self {
+    fn of(idle: &Look, working: &Look, last: &Look) -> Self {
         Self {
-            records: last.landed - first.landed,
-            seconds: (last.at - first.at).as_secs_f64(),
-            cpu_seconds: (last.cpu - first.cpu).as_secs_f64(),
+            records: last.landed - working.landed,
+            seconds: (last.at - working.at).as_secs_f64(),
+            landed: last.landed - idle.landed,
+            cpu_seconds: (last.cpu.saturating_sub(idle.cpu)).as_secs_f64(),
         }
     }
 }
@@ -67,30 +74,29 @@ impl Stretch {
 /// The child ended, or the topic stopped growing too early.
 pub fn watch(rig: &Rig, child: &mut Child, topic: &str, expected: u64) -> Result<Stretch, BenchError> {
     let warm = (expected as f64 * WARM_UP) as u64;
-    let mut idle: Option<Look> = None;
-    let mut first: Option<Look> = None;
-    let mut last: Option<Look> = None;
+    let mut idle = Look { at: Instant::now(), cpu: child.cpu()?, landed: 0 };
+    let mut working: Option<Look> = None;
+    let mut last = idle;
     loop {
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(if last.landed == 0 { LOOK_EVERY_AT_FIRST } else { LOOK_EVERY });
         let ends = rig.ends(topic)?;
         let look = Look { at: Instant::now(), cpu: child.cpu()?, landed: ends.iter().sum() };
-        let before = last.get_or_insert(look);
-        if look.landed > before.landed {
-            *before = look;
+        if look.landed > last.landed {
+            last = look;
         }
-        let since = look.at - before.at;
+        let since = look.at - last.at;
         if look.landed >= expected && since >= STILL {
             // A run too short for a warm-up is measured from its last idle look.
-            let start = first.filter(|first| first.landed < before.landed).or(idle).unwrap_or(look);
-            return Ok(Stretch::between(&start, before));
+            let working = working.filter(|working| working.landed < last.landed).unwrap_or(idle);
+            return Ok(Stretch::of(&idle, &working, &last));
         }
         if since >= STUCK {
             return Err(BenchError::Stuck { topic: topic.to_owned(), landed: look.landed, expected });
         }
         if look.landed == 0 {
-            idle = Some(look);
-        } else if first.is_none() && look.landed >= warm && !ends.contains(&0) {
-            first = Some(look);
+            idle = look;
+        } else if working.is_none() && look.landed >= warm && !ends.contains(&0) {
+            working = Some(look);
         }
     }
 }
@@ -100,11 +106,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stretch_is_what_lies_between_two_looks() {
+    fn speed_counts_from_all_at_work_and_cpu_from_the_first_record() {
         let at = Instant::now();
-        let first = Look { at, cpu: Duration::from_secs(1), landed: 100 };
-        let last = Look { at: at + Duration::from_secs(2), cpu: Duration::from_secs(4), landed: 1_000_100 };
-        let stretch = Stretch::between(&first, &last);
-        assert_eq!((stretch.per_second(), stretch.cpu_per_million()), (500_000.0, 3.0));
+        let look = |seconds: u64, landed| Look {
+            at: at + Duration::from_secs(seconds),
+            cpu: Duration::from_secs(seconds),
+            landed,
+        };
+        let stretch = Stretch::of(&look(1, 0), &look(3, 100_000), &look(5, 1_000_000));
+        assert_eq!((stretch.per_second(), stretch.cpu_per_million()), (450_000.0, 4.0));
     }
 }
