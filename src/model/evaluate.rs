@@ -4,7 +4,7 @@
 //! trees in step, so that their loads overlap. Many rows go through each tree together: every split tells, for
 //! all rows at once, which leaves are out, and the first leaf left is the one reached (QuickScorer, Lucchese et al.,
 //! SIGIR 2015, turned from one row and many trees to one tree and many rows). The compiler vectorises that loop: once
-//! for any processor, once for those with AVX2, chosen at run time.
+//! for any processor, once for those with AVX2, chosen at run time. Most models fit the narrower lanes of `bytes`.
 
 use super::forest::Forest;
 use super::plan::{Plan, TreePlan};
@@ -21,7 +21,7 @@ const STEPS_A_LOOK: usize = 3;
 const STACK_COLUMNS: usize = 64;
 
 /// The most rows that go through the trees together.
-const TOGETHER: usize = 64;
+const TOGETHER: usize = super::bytes::LANES;
 /// Lanes come in this many, so that vectors have no rest.
 const LANE_STEP: usize = 8;
 /// Fewer rows than this are walked one by one: going through all splits has a price of its own.
@@ -43,6 +43,8 @@ impl Forest {
         for rows in rows.chunks(TOGETHER) {
             if rows.len() < FEWEST_TOGETHER {
                 out.extend(rows.iter().map(|row| self.raw_one(row)));
+            } else if let Some(bytes) = &self.plan.bytes {
+                bytes.raw(&self.plan, rows, out);
             } else {
                 self.plan.raw_together_on_this_processor(rows, out);
             }
@@ -60,7 +62,7 @@ impl Plan {
 
     /// Tells each column what it sees of a row.
     #[inline]
-    fn see(&self, row: &Row, mut tell: impl FnMut(usize, u16)) {
+    pub(super) fn see(&self, row: &Row, mut tell: impl FnMut(usize, u16)) {
         for feature in &self.features {
             let value = read(row[feature.feature]);
             let rank = feature.rank(value);

@@ -6,6 +6,7 @@
 //!                                  └► explain: contributions of the features (Saabas)
 //! ```
 
+mod bytes;
 pub mod calibrate;
 mod error;
 pub mod evaluate;

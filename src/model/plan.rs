@@ -5,6 +5,7 @@
 //! kind of split sees of a feature: its rank, with missing values sent to one end by the default direction, or, for a
 //! categorical split, 0 in the set and 1 outside. A split is then `rank[column] > threshold` for both kinds.
 
+use super::bytes::BytePlan;
 use super::forest::{ForestError, MAX_THRESHOLDS};
 use super::text::{Child, Missing, Test, Tree};
 use crate::domain::features::FEATURES;
@@ -35,6 +36,8 @@ pub(super) struct Plan {
     pub(super) masks: Vec<MaskNode>,
     /// The leaf values of all trees, from left to right.
     pub(super) leaves: Vec<f64>,
+    /// The same splits by bytes, where they fit.
+    pub(super) bytes: Option<BytePlan>,
 }
 
 /// A feature that some split reads.
@@ -103,6 +106,7 @@ impl Plan {
             column_features: vec![0; numbers.len()],
             masks: Vec::new(),
             leaves: Vec::new(),
+            bytes: None,
         };
         for ((feature, _), column) in &numbers {
             plan.column_features[usize::from(*column)] = *feature;
@@ -110,6 +114,7 @@ impl Plan {
         for tree in trees {
             plan.push(tree, &thresholds, &numbers);
         }
+        plan.bytes = BytePlan::of(&plan);
         Ok(plan)
     }
 
