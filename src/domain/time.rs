@@ -20,6 +20,11 @@ impl EventTimeMs {
     ///
     /// `None` when the text is no RFC 3339 timestamp or lies before 1970.
     pub fn parse(text: &str) -> Option<Self> {
+        utc_ms(text.as_bytes()).or_else(|| Self::parse_any(text))
+    }
+
+    /// The same for every form that RFC 3339 has.
+    fn parse_any(text: &str) -> Option<Self> {
         use time::{OffsetDateTime, format_description::well_known::Rfc3339};
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let ms = at.unix_timestamp() * 1_000 + i64::from(at.millisecond());
@@ -35,6 +40,36 @@ impl EventTimeMs {
     pub fn text(self) -> TimeText {
         TimeText::new(self.0.div_euclid(1_000), self.0.rem_euclid(1_000) as u32, 3)
     }
+}
+
+/// The common form, `yyyy-mm-ddThh:mm:ss[.fff]Z` from 1970 on; all others are left to the library, which also refuses.
+fn utc_ms(text: &[u8]) -> Option<EventTimeMs> {
+    let [y0, y1, y2, y3, b'-', o0, o1, b'-', d0, d1, b'T', h0, h1, b':', m0, m1, b':', s0, s1, rest @ ..] = text else {
+        return None;
+    };
+    let milliseconds = match rest {
+        [b'Z'] => 0,
+        [b'.', f0, f1, f2, b'Z'] => number(&[*f0, *f1, *f2])?,
+        _ => return None,
+    };
+    let month = time::Month::try_from(number(&[*o0, *o1])? as u8).ok()?;
+    let (year, day) = (number(&[*y0, *y1, *y2, *y3])? as i32, number(&[*d0, *d1])? as u8);
+    let date = time::Date::from_calendar_date(year, month, day).ok()?;
+    let (hour, minute, second) = (number(&[*h0, *h1])?, number(&[*m0, *m1])?, number(&[*s0, *s1])?);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = i64::from(date.to_julian_day()) - EPOCH_JULIAN_DAY;
+    let ms = days * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + milliseconds;
+    (ms >= 0).then_some(EventTimeMs(ms))
+}
+
+/// The Julian day of 1970-01-01.
+const EPOCH_JULIAN_DAY: i64 = 2_440_588;
+
+/// Decimal digits as a number.
+fn number(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
 }
 
 impl Serialize for EventTimeMs {
@@ -112,6 +147,8 @@ impl TimeText {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -140,6 +177,21 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(EventTimeMs::parse(text), expected.map(EventTimeMs), "{text}");
+            assert_eq!(EventTimeMs::parse_any(text), expected.map(EventTimeMs), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_common_form_reads_as_the_library_reads_it(
+            parts in (1_960_u16..2_120, 0_u8..15, 0_u8..34, 0_u8..26, 0_u8..62, 0_u8..62),
+            fraction in prop::option::of(0_u16..1_000),
+        ) {
+            let (year, month, day, hour, minute, second) = parts;
+            let fraction = fraction.map_or_else(String::new, |fraction| format!(".{fraction:03}"));
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z");
+            prop_assert_eq!(EventTimeMs::parse(&text), EventTimeMs::parse_any(&text));
+            prop_assert_eq!(utc_ms(text.as_bytes()).or(EventTimeMs::parse_any(&text)), EventTimeMs::parse_any(&text));
         }
     }
 

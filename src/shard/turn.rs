@@ -89,24 +89,20 @@ impl Shard {
             let stepped = Instant::now();
             scorer.raw_batch(&scratch.rows, &mut scratch.raw);
             let scored = Instant::now();
-            let processing_time_ms = ((scored - began).as_micros() as u64).div_ceil(1_000).max(1);
             let mut writer = Writer {
                 emitter,
                 verdicts,
                 short_log,
                 // One moment for the batch: its scores came about together, and a clock is asked once, not per record.
                 decided_at: wall_time(),
-                processing_time_ms,
+                processing_time_ms: whole_ms(scored - began),
                 tally,
                 buffer: &mut scratch.verdict,
             };
             for one in &pending {
                 let Some(slot) = slots.get_mut(&one.message.partition()) else { continue };
                 let letter = match &one.step {
-                    Step::Invalid(invalid) => {
-                        writer.tally.invalid(invalid.reason);
-                        Some(letters.write(one.message, invalid)?)
-                    }
+                    Step::Invalid(invalid) => Some(letters.write(one.message, invalid)?),
                     Step::Judged(_) => None,
                 };
                 let raw = scratch.raw.get(one.row).copied().unwrap_or(f64::NAN);
@@ -232,6 +228,7 @@ impl Writer<'_> {
                 (emitted, Some(judged.transaction.phone.key()))
             }
             Step::Invalid(invalid) => {
+                self.tally.invalid(invalid.reason);
                 let misrouted = invalid
                     .read
                     .phone
@@ -272,6 +269,11 @@ impl Slot {
         }
         self.held.push_back(Held { source, key: key.map(<[u8]>::to_vec), value: value.to_vec(), trace, letter });
     }
+}
+
+/// Milliseconds begun, at least one.
+fn whole_ms(took: Duration) -> u64 {
+    (took.as_micros() as u64).div_ceil(1_000).max(1)
 }
 
 /// A broker's message as the engine takes it.
