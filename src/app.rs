@@ -24,7 +24,7 @@ use crate::{
         },
     },
     model::folder::{Model, ModelError},
-    shard::{Shard, ShardError, Shared},
+    shard::{Gathering, Shard, ShardError, Shared},
     telemetry::{
         Fact, ListenError, Server, Telemetry,
         facts::{BrokerBack, BrokerLost},
@@ -98,6 +98,7 @@ pub fn run(config: Config, stop: &Arc<AtomicBool>) -> Result<(), AppError> {
         log: LogId(*layout.log.as_bytes()),
         partitions: layout.transactions,
         verdict_partitions: layout.verdicts,
+        gathering: Arc::new(Gathering::of(shards)),
         stop: Arc::clone(stop),
         telemetry,
         config: Arc::new(config),

@@ -24,7 +24,11 @@ impl Shard {
     pub(super) fn take_notices(&mut self) {
         for notice in self.input.consumer.context().take() {
             match notice {
-                Notice::Assigned(partitions) => partitions.into_iter().for_each(|partition| self.assigned(partition)),
+                Notice::Assigned(partitions) => {
+                    // An empty assignment is one too.
+                    self.join();
+                    partitions.into_iter().for_each(|partition| self.assigned(partition));
+                }
                 Notice::Revoked(partitions) => partitions.into_iter().for_each(|partition| self.revoked(partition)),
                 Notice::Trouble(why) => BrokerLost { shard: self.number, why: &why }.emit(&self.shared.telemetry),
                 Notice::Connected(ends) => {

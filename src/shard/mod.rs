@@ -23,7 +23,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -83,10 +83,37 @@ pub struct Shared {
     pub partitions: i32,
     /// How many the verdict topic has.
     pub verdict_partitions: i32,
+    /// Which shards of this process have joined the group.
+    pub gathering: Arc<Gathering>,
     /// Set once to stop.
     pub stop: Arc<AtomicBool>,
     /// Logs, metrics, health.
     pub telemetry: Telemetry,
+}
+
+/// How long a shard waits for its siblings to join before it claims what it was given.
+const GATHER: Duration = Duration::from_secs(5);
+
+/// A process's shards claim nothing before all of them have joined: what the first to join is given alone goes to its
+/// siblings at once, who would replay what it had begun.
+pub struct Gathering {
+    missing: AtomicUsize,
+    until: Instant,
+}
+
+impl Gathering {
+    /// So many shards are about to join.
+    pub fn of(shards: usize) -> Self {
+        Self { missing: AtomicUsize::new(shards), until: Instant::now() + GATHER }
+    }
+
+    fn joined(&self) {
+        self.missing.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.missing.load(Ordering::Relaxed) == 0 || now >= self.until
+    }
 }
 
 /// One shard.
@@ -105,6 +132,7 @@ pub struct Shard {
     /// When each partition's epochs were lost lately, for slots come and go.
     losses: HashMap<i32, Vec<Instant>>,
     generations: usize,
+    joined: bool,
     scratch: Scratch,
     tally: Tally,
     next_housekeeping: Instant,
@@ -142,6 +170,7 @@ impl Shard {
             slots: HashMap::new(),
             losses: HashMap::new(),
             generations: 0,
+            joined: false,
             scratch: Scratch::default(),
             tally: Tally::new(&shared.telemetry.metrics),
             next_housekeeping: now,

@@ -43,12 +43,20 @@ const ASK_GROUP_EVERY: Duration = Duration::from_secs(1);
 const CLAIM_AGAIN: Duration = Duration::from_millis(100);
 
 impl Shard {
+    /// The group gave this shard its first assignment.
+    pub(super) fn join(&mut self) {
+        if !self.joined {
+            self.joined = true;
+            self.shared.gathering.joined();
+            self.shared.telemetry.health.joined(self.number);
+        }
+    }
+
     /// A partition came: claim it, or refuse it where it has no peer.
     pub(super) fn assigned(&mut self, partition: i32) {
         RecoveryStarted { partition }.emit(&self.shared.telemetry);
         self.generations += 1;
         self.slots.insert(partition, Slot::new(partition, self.generations));
-        self.shared.telemetry.health.joined(self.number);
         if partition >= self.shared.verdict_partitions || partition >= self.shared.partitions {
             let why = "it has no peer: transaction and verdict topics must have equally many partitions (sentra topics check)";
             self.refuse(partition, why);
@@ -67,7 +75,7 @@ impl Shard {
         let due: Vec<(i32, Stage)> = self.slots.values().map(|slot| (slot.partition, slot.stage)).collect();
         for (partition, stage) in due {
             match stage {
-                Stage::Claiming { at } if at <= now => self.claim(partition),
+                Stage::Claiming { at } if at <= now && self.shared.gathering.is_over(now) => self.claim(partition),
                 Stage::Checking { from, asked: false } => self.ask_check(partition, from),
                 Stage::Fenced { at } if at <= now => self.ask_group(partition),
                 _ => {}

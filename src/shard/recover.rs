@@ -19,7 +19,7 @@ use crate::{
         plan::Logs,
         settle::{Settled, Settling},
     },
-    kafka::tail::{RangeReader, TailError},
+    kafka::tail::{RangeReader, Span, TailError},
 };
 
 /// How long to wait after a failure before trying again.
@@ -201,7 +201,13 @@ impl Readers {
     }
 
     fn check(&mut self, partition: i32, from: i64, epoch: i64, stop: &AtomicBool) -> Result<Answer, TailError> {
-        let end = self.verdicts.span(partition, stop)?.end;
+        let Span { start, end } = self.verdicts.span(partition, stop)?;
+        if from < start {
+            // What stood behind the jump is deleted, a newer owner's record perhaps among it: the epoch counts as lost.
+            let unknown = || String::from("unknown (its record is deleted)");
+            let newer = Some(Rival { epoch: start, group: unknown(), instance: unknown() });
+            return Ok(Answer::Checked { next: end, newer });
+        }
         let mut newer = None;
         self.verdicts.read_range(partition, from, end, stop, |offset, value| {
             let head = value.and_then(Head::parse).filter(|head| head.kind == "owner" && offset > epoch);
