@@ -38,6 +38,8 @@ struct Pending<'m> {
     step: Step<'m>,
     /// Its row in the batch, where it has one.
     row: usize,
+    /// Whether it has headers: asking the client twice costs as much as reading them.
+    headed: bool,
 }
 
 impl Shard {
@@ -77,12 +79,13 @@ impl Shard {
         for message in &messages {
             // A rebalance inside poll may have taken the partition; then the next owner judges it.
             let Some(slot) = slots.get_mut(&message.partition()) else { continue };
-            if let Some(step) = slot.take(message, &shared.telemetry) {
+            let (record, headed) = record(message);
+            if let Some(step) = slot.take(&record, &shared.telemetry) {
                 let row = scratch.rows.len();
                 if let Step::Judged(judged) = &step {
                     scratch.rows.push(judged.row);
                 }
-                pending.push(Pending { message, step, row });
+                pending.push(Pending { message, step, row, headed });
             }
         }
         if !pending.is_empty() {
@@ -162,16 +165,15 @@ impl Shard {
 
 impl Slot {
     /// Applies a record: silently up to h, judging above it. `None` where no verdict is to be written.
-    fn take<'m>(&mut self, message: &'m BorrowedMessage<'m>, telemetry: &Telemetry) -> Option<Step<'m>> {
-        let record = record(message);
+    fn take<'m>(&mut self, record: &Record<'m>, telemetry: &Telemetry) -> Option<Step<'m>> {
         let engine = self.engine.as_mut()?;
         if record.offset < engine.next() {
             return None;
         }
         match &mut self.stage {
-            Stage::Live => Some(engine.step(&record)),
+            Stage::Live => Some(engine.step(record)),
             Stage::Replaying { last, replayed } if record.offset <= *last => {
-                if let Some(t) = engine.replay(&record) {
+                if let Some(t) = engine.replay(record) {
                     self.decisions.note_time(record.offset, t.0);
                 }
                 *replayed += 1;
@@ -181,7 +183,7 @@ impl Slot {
             Stage::Replaying { .. } => {
                 // Offsets may have holes (control records): h itself need not come up.
                 self.go_live(telemetry);
-                self.engine.as_mut().map(|engine| engine.step(&record))
+                self.engine.as_mut().map(|engine| engine.step(record))
             }
             _ => None,
         }
@@ -240,7 +242,14 @@ impl Writer<'_> {
         let key = key.as_ref().map_or(own_key, |key| Some(key.as_bytes()));
         self.count(&emitted, one.message);
         slot.previous = offset;
-        slot.produce(self.verdicts, offset, key, self.buffer, trace(one.message), letter);
+        slot.produce(
+            self.verdicts,
+            offset,
+            key,
+            self.buffer,
+            if one.headed { trace(one.message) } else { Vec::new() },
+            letter,
+        );
     }
 
     fn count(&mut self, emitted: &Emitted, message: &BorrowedMessage<'_>) {
@@ -276,18 +285,20 @@ fn whole_ms(took: Duration) -> u64 {
     (took.as_micros() as u64).div_ceil(1_000).max(1)
 }
 
-/// A broker's message as the engine takes it.
-fn record<'m>(message: &'m BorrowedMessage<'m>) -> Record<'m> {
-    let institution = message.headers().and_then(|headers| {
+/// A broker's message as the engine takes it, and whether it has headers.
+fn record<'m>(message: &'m BorrowedMessage<'m>) -> (Record<'m>, bool) {
+    let headers = message.headers();
+    let institution = headers.and_then(|headers| {
         headers.iter().filter(|header| header.key == "institution").last().and_then(|header| header.value)
     });
-    Record {
+    let record = Record {
         offset: message.offset(),
         timestamp_ms: message.timestamp().to_millis().filter(|at| *at >= 0),
         key: message.key(),
         value: message.payload(),
         institution,
-    }
+    };
+    (record, headers.is_some())
 }
 
 /// The trace headers to pass through.
