@@ -95,7 +95,7 @@ impl History {
     pub fn original(&self, transaction: Identity, a: i64, rules: &Rules) -> Option<Event> {
         let oldest = a - rules.duplicate_ms;
         let in_ring = match self.hot.as_ref().and_then(|hot| hot.totals.as_ref()) {
-            Some(totals) => totals.original(transaction),
+            Some(totals) => totals.original(&self.ring, transaction),
             None => {
                 let mut recent = self.ring.newest_first().take_while(|event| event.t > oldest);
                 recent.find(|event| event.ids.transaction == transaction)

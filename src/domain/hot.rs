@@ -32,8 +32,8 @@ pub struct Totals {
     counterparties: Distinct,
     devices: Distinct,
     places: Distinct,
-    /// The newest event of each transaction identity.
-    originals: Map<Identity, Event>,
+    /// The time of the newest event of each transaction identity: where the ring has it.
+    originals: Map<Identity, i64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,7 +57,7 @@ impl Totals {
         };
         for index in 0..ring.len() {
             let event = ring.get(index);
-            totals.originals.insert(event.ids.transaction, event);
+            totals.originals.insert(event.ids.transaction, event.t);
             totals.count_in(&event, totals.from.map(|from| index >= from), home);
         }
         totals
@@ -106,7 +106,7 @@ impl Totals {
             // What lies before a window's start shifts it.
             *from += usize::from(!inside);
         }
-        self.originals.insert(event.ids.transaction, *event);
+        self.originals.insert(event.ids.transaction, event.t);
         self.count_in(event, inside, home);
     }
 
@@ -119,14 +119,16 @@ impl Totals {
                 self.leave(event, window, home);
             }
         }
-        if self.originals.get(&event.ids.transaction).is_some_and(|newest| newest.offset == event.offset) {
+        if self.originals.get(&event.ids.transaction) == Some(&event.t) {
             self.originals.remove(&event.ids.transaction);
         }
     }
 
     /// The newest event of this transaction identity in the ring.
-    pub fn original(&self, transaction: Identity) -> Option<Event> {
-        self.originals.get(&transaction).copied()
+    pub fn original(&self, ring: &Ring, transaction: Identity) -> Option<Event> {
+        let t = *self.originals.get(&transaction)?;
+        let ties = (0..ring.position_after(t)).rev().map(|index| ring.get(index)).take_while(|event| event.t == t);
+        ties.into_iter().find(|event| event.ids.transaction == transaction)
     }
 
     fn count_in(&mut self, event: &Event, inside: [bool; WINDOWS], home: Currency) {

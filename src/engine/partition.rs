@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::phones::Phones;
+use super::phones::{Found, Phones};
 use crate::domain::{
     decode::decode,
     features::Row,
@@ -146,7 +146,7 @@ impl Partition {
             !(profiles_complete && self.complete_since(self.rules.lateness_ms + LONGEST_WINDOW_MS)),
         );
         let (rules, event, a) = (&*self.rules, &arrival.event, arrival.as_of);
-        let mut known = known(&mut self.phones, &arrival, rules);
+        let mut known = known(&mut self.phones, &arrival, rules).map(|found| self.phones.at(found));
         let judgement = arrival.judge(known.as_deref(), rules);
         let observed = match &mut known {
             Some(history) => history.observe(event, a, rules),
@@ -157,8 +157,10 @@ impl Partition {
         flags.set(Flags::SATURATED, observed.saturated);
         let profile = profile.filter(|_| profiles_complete);
         let row = row::compute(&transaction, event, arrival.geo, &observed.windows, profile, rules);
-        if judgement == Judgement::Scored {
-            arrival.enter(&mut self.phones, rules);
+        match known {
+            Some(history) if judgement == Judgement::Scored => history.insert(event, arrival.geo, rules),
+            None if judgement == Judgement::Scored => arrival.begin(&mut self.phones, rules),
+            _ => {}
         }
         self.sweep();
         let (offset, event_time) = (record.offset, EventTimeMs(event.t));
@@ -172,9 +174,12 @@ impl Partition {
         let transaction = decode(record, &self.rules).ok()?;
         let arrival = self.arrive(&transaction, record);
         let rules = &*self.rules;
-        let known = known(&mut self.phones, &arrival, rules);
-        if arrival.judge(known.as_deref(), rules) == Judgement::Scored {
-            arrival.enter(&mut self.phones, rules);
+        let known = known(&mut self.phones, &arrival, rules).map(|found| self.phones.at(found));
+        let scored = arrival.judge(known.as_deref(), rules) == Judgement::Scored;
+        match known {
+            Some(history) if scored => history.insert(&arrival.event, arrival.geo, rules),
+            None if scored => arrival.begin(&mut self.phones, rules),
+            _ => {}
         }
         self.sweep();
         Some(EventTimeMs(arrival.event.t))
@@ -275,23 +280,20 @@ impl Arrival {
         if self.event.t <= self.watermark - rules.lateness_ms { Judgement::Late } else { Judgement::Scored }
     }
 
-    /// Inserts the event into its phone's history, which begins with it where there is none.
-    fn enter(&self, phones: &mut Phones, rules: &Rules) {
-        match phones.get_mut(&self.subject) {
-            Some(history) => history.insert(&self.event, self.geo, rules),
-            None => phones.add(self.subject, History::starting(&self.event)).insert(&self.event, self.geo, rules),
-        }
+    /// Begins its phone's history with the event.
+    fn begin(&self, phones: &mut Phones, rules: &Rules) {
+        phones.add(self.subject, History::starting(&self.event)).insert(&self.event, self.geo, rules);
     }
 }
 
-/// The history of the arrival's phone, pruned; one silent for H counts as absent.
-fn known<'p>(phones: &'p mut Phones, arrival: &Arrival, rules: &Rules) -> Option<&'p mut History> {
-    let forgotten = !phones.get_mut(&arrival.subject).is_none_or(|history| keep(history, arrival.watermark, rules));
-    if forgotten {
-        phones.remove(&arrival.subject);
-        return None;
+/// Where the history of the arrival's phone is, pruned; one silent for H counts as absent.
+fn known(phones: &mut Phones, arrival: &Arrival, rules: &Rules) -> Option<Found> {
+    let found = phones.find(&arrival.subject)?;
+    if keep(phones.at(found), arrival.watermark, rules) {
+        return Some(found);
     }
-    phones.get_mut(&arrival.subject)
+    phones.remove(&arrival.subject);
+    None
 }
 
 /// Prunes a history; false when its phone has been silent for H.

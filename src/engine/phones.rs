@@ -25,6 +25,10 @@ pub struct Phones {
     walked: Footprint,
 }
 
+/// Where a phone's history is, until one is removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Found(u32);
+
 /// Where entries go in the table: seeded per process, so that nobody can aim collisions at it.
 type Placement = foldhash::fast::RandomState;
 
@@ -47,13 +51,18 @@ impl Phones {
         self.table.is_empty()
     }
 
-    /// The history of `subject`.
-    pub fn get_mut(&mut self, subject: &Subject) -> Option<&mut History> {
+    /// Where the history of `subject` is.
+    pub fn find(&self, subject: &Subject) -> Option<Found> {
         let hash = self.hasher.hash_one(subject);
-        let chunks = &self.chunks;
-        let found = self.table.find(hash, |&at| slot(chunks, at).is_some_and(|entry| entry.subject == *subject))?;
-        let (chunk, within) = place(*found);
-        self.chunks[chunk][within].as_mut().map(|entry| &mut entry.history)
+        let same = |at: &u32| slot(&self.chunks, *at).is_some_and(|entry| entry.subject == *subject);
+        self.table.find(hash, same).map(|at| Found(*at))
+    }
+
+    /// The history found there; no phone was removed since.
+    pub fn at(&mut self, Found(at): Found) -> &mut History {
+        let (chunk, within) = place(at);
+        let entry = self.chunks[chunk][within].as_mut();
+        &mut entry.expect("what was found stays until a phone is removed").history
     }
 
     /// Adds the history of a subject that has none, and returns it.

@@ -5,6 +5,7 @@
 //! the planes that its left side touches, mostly one (after RapidScorer, Ye et al., SIGKDD 2018). Models with finer
 //! thresholds or larger trees have no such plan, and go through `evaluate`'s wider lanes.
 
+use super::evaluate::read;
 use super::plan::{FeaturePlan, Plan};
 use crate::domain::features::Row;
 
@@ -17,6 +18,10 @@ const LANE_STEP: usize = 32;
 /// The most thresholds of a feature: ranks 0..=254, and 255 for what goes right at every split.
 const MOST_THRESHOLDS: usize = 254;
 
+/// Room for them, a power of two: a search takes this many steps.
+const THRESHOLD_BITS: u32 = 8;
+const THRESHOLDS: usize = 1 << THRESHOLD_BITS;
+
 /// The most leaves of a tree, and the planes of eight that they are in.
 const LEAVES: usize = 32;
 const PLANES: usize = LEAVES / 8;
@@ -27,6 +32,8 @@ type Ranks = [[i8; LANES]];
 /// The compiled splits of a forest of small trees over coarse thresholds.
 #[derive(Clone, Debug)]
 pub(super) struct BytePlan {
+    /// Each feature's thresholds, filled up with infinity, above which nothing is.
+    thresholds: Vec<Box<[f64; THRESHOLDS]>>,
     trees: Vec<ByteTree>,
     marks: Vec<Mark>,
 }
@@ -71,46 +78,74 @@ impl BytePlan {
             let leaves = std::array::from_fn(|leaf| own.get(leaf).copied().unwrap_or(f64::NAN));
             trees.push(ByteTree { marks: marks.len(), leaves });
         }
-        Some(Self { trees, marks })
+        let padded = |feature: &FeaturePlan| {
+            let own = &feature.thresholds;
+            Box::new(std::array::from_fn(|at| own.get(at).copied().unwrap_or(f64::INFINITY)))
+        };
+        Some(Self { thresholds: plan.features.iter().map(padded).collect(), trees, marks })
     }
 
     /// Appends the scores of at most [`LANES`] rows, by the vectors this processor has: the same code, the same bits.
-    pub(super) fn raw(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
-        let mut ranks = vec![[0_i8; LANES]; plan.columns];
-        for (lane, row) in rows.iter().enumerate() {
-            plan.see(row, |column, rank| ranks[column][lane] = byte(rank));
-        }
-        let mut sums = [0.0; LANES];
-        let lanes = rows.len().next_multiple_of(LANE_STEP);
-        self.add_on_this_processor(&ranks, &mut sums[..lanes]);
-        out.extend_from_slice(&sums[..rows.len()]);
-    }
-
-    fn add_on_this_processor(&self, ranks: &Ranks, sums: &mut [f64]) {
+    pub(super) fn raw_on_this_processor(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("bmi1")
         {
             // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
-            return unsafe { self.add_avx512(ranks, sums) };
+            return unsafe { self.raw_avx512(plan, rows, out) };
         } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") {
             // SAFETY: as above.
-            return unsafe { self.add_avx2(ranks, sums) };
+            return unsafe { self.raw_avx2(plan, rows, out) };
         }
-        self.add(ranks, sums);
+        self.raw(plan, rows, out);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512bw,avx512vl,bmi1")]
-    fn add_avx512(&self, ranks: &Ranks, sums: &mut [f64]) {
-        self.add(ranks, sums);
+    fn raw_avx512(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
+        self.raw(plan, rows, out);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi1")]
-    fn add_avx2(&self, ranks: &Ranks, sums: &mut [f64]) {
-        self.add(ranks, sums);
+    fn raw_avx2(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
+        self.raw(plan, rows, out);
+    }
+
+    #[inline(always)]
+    fn raw(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
+        let lanes = rows.len().next_multiple_of(LANE_STEP);
+        let mut ranks = vec![[0_i8; LANES]; plan.columns];
+        self.rank(plan, rows, &mut ranks);
+        let mut sums = [0.0; LANES];
+        self.add(&ranks, &mut sums[..lanes]);
+        out.extend_from_slice(&sums[..rows.len()]);
+    }
+
+    /// Tells each column what it sees of each row. All rows search a feature's thresholds in step, so that their loads
+    /// overlap.
+    #[inline(always)]
+    fn rank(&self, plan: &Plan, rows: &[Row], ranks: &mut Ranks) {
+        for (feature, thresholds) in plan.features.iter().zip(&self.thresholds) {
+            let mut values = [0.0; LANES];
+            for (value, row) in values.iter_mut().zip(rows) {
+                *value = read(row[feature.feature]);
+            }
+            let mut found = [0_u16; LANES];
+            for step in (0..THRESHOLD_BITS).rev().map(|bit| 1_u16 << bit) {
+                for (found, value) in found[..rows.len()].iter_mut().zip(&values) {
+                    let below = thresholds[usize::from(*found + step - 1) % THRESHOLDS] < *value;
+                    *found += step * u16::from(below);
+                }
+            }
+            for column in &feature.columns {
+                let to = &mut ranks[column.at()];
+                for ((to, value), rank) in to[..rows.len()].iter_mut().zip(&values).zip(&found) {
+                    *to = byte(column.see(*value, *rank));
+                }
+            }
+        }
     }
 
     /// Adds every tree's leaf to every lane's sum, in tree order.
@@ -173,14 +208,10 @@ mod tests {
             other => (other * (row % 7)) as f64 / 3.0,
         };
         let rows: Vec<Row> = (0..LANES).map(|row| std::array::from_fn(|at| value(row, at))).collect();
-        let mut ranks = vec![[0_i8; LANES]; forest.plan.columns];
-        for (lane, row) in rows.iter().enumerate() {
-            forest.plan.see(row, |column, rank| ranks[column][lane] = byte(rank));
-        }
-        let (mut portable, mut chosen) = ([0.0; LANES], [0.0; LANES]);
-        plan.add(&ranks, &mut portable);
-        plan.add_on_this_processor(&ranks, &mut chosen);
+        let (mut portable, mut chosen) = (Vec::new(), Vec::new());
+        plan.raw(&forest.plan, &rows, &mut portable);
+        plan.raw_on_this_processor(&forest.plan, &rows, &mut chosen);
         let alone: Vec<f64> = rows.iter().map(|row| forest.raw_one(row)).collect();
-        assert_eq!((&portable[..], &chosen[..]), (&alone[..], &alone[..]));
+        assert_eq!((&portable, &chosen), (&alone, &alone));
     }
 }

@@ -44,7 +44,7 @@ impl Forest {
             if rows.len() < FEWEST_TOGETHER {
                 out.extend(rows.iter().map(|row| self.raw_one(row)));
             } else if let Some(bytes) = &self.plan.bytes {
-                bytes.raw(&self.plan, rows, out);
+                bytes.raw_on_this_processor(&self.plan, rows, out);
             } else {
                 self.plan.raw_together_on_this_processor(rows, out);
             }
@@ -62,7 +62,7 @@ impl Plan {
 
     /// Tells each column what it sees of a row.
     #[inline]
-    pub(super) fn see(&self, row: &Row, mut tell: impl FnMut(usize, u16)) {
+    fn see(&self, row: &Row, mut tell: impl FnMut(usize, u16)) {
         for feature in &self.features {
             let value = read(row[feature.feature]);
             let rank = feature.rank(value);
@@ -180,7 +180,7 @@ impl Plan {
 }
 
 /// A value as the library reads it: what is next to zero is zero.
-fn read(value: f64) -> f64 {
+pub(super) fn read(value: f64) -> f64 {
     if value.abs() <= ZERO_BOUND { 0.0 } else { value }
 }
 
