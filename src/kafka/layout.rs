@@ -18,6 +18,9 @@ use crate::config::{Config, TopicsConfig};
 /// How long one question may take.
 const ASK: Duration = Duration::from_secs(5);
 
+/// More events than a client leaves behind while it tries to connect for [`ASK`].
+const EVENTS: usize = 256;
+
 /// The topics' shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -100,8 +103,9 @@ impl Surveyor {
     }
 
     fn partitions(&self, topic: &str) -> Result<i32, LayoutError> {
-        drop(self.client.poll(Duration::ZERO));
         let metadata = self.client.fetch_metadata(Some(topic), ASK).map_err(|error| {
+            // What the connection met waits in a queue, one line or error a poll; taken out, it reaches the context.
+            (0..EVENTS).for_each(|_| drop(self.client.poll(Duration::ZERO)));
             if self.client.context().credentials_refused() || !is_transient(&error) {
                 let why = self.client.context().last_trouble().unwrap_or_else(|| describe(&error));
                 LayoutError::Refused(why)

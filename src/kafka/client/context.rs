@@ -20,14 +20,10 @@ struct Trouble {
 }
 
 impl Session {
-    /// Writes a line of librdkafka's to the log; for contexts of other parts too.
+    /// Writes a line of librdkafka's to the log; for contexts of other parts too. All are for those who look closely:
+    /// what matters comes back as an error and is told once, while an outage brings such a line at each new attempt.
     pub fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
-        use RDKafkaLogLevel as L;
-        match level {
-            L::Emerg | L::Alert | L::Critical | L::Error => tracing::warn!(target: "librdkafka", facility, "{line}"),
-            L::Warning => tracing::info!(target: "librdkafka", facility, "{line}"),
-            L::Notice | L::Info | L::Debug => tracing::debug!(target: "librdkafka", facility, "{line}"),
-        }
+        tracing::debug!(target: "librdkafka", ?level, facility, "{line}");
     }
 
     /// The last trouble with the connection, as [`describe`] tells it, with librdkafka's own reason. Credentials that
