@@ -160,6 +160,16 @@ impl Sentra {
         fs::read_to_string(&self.log).expect("its log")
     }
 
+    /// The lines by which it complained: warnings and errors of its log, and how it failed to start.
+    pub fn complaints(&self) -> Vec<String> {
+        let log = self.log();
+        let complaint = |line: &&str| {
+            ["\"level\":\"WARN\"", "\"level\":\"ERROR\""].iter().any(|level| line.contains(level))
+                || !line.starts_with('{')
+        };
+        log.lines().filter(complaint).map(str::to_owned).collect()
+    }
+
     /// Asks for a path; `None` while nothing answers.
     pub fn get(&self, path: &str) -> Option<Answer> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;

@@ -1,0 +1,136 @@
+//! The line over SASL_SSL with SCRAM-SHA-512 and least privilege, and how those are refused who may not.
+
+mod common;
+
+use std::{process::Command, time::Duration};
+
+use common::{
+    SaslUser, create_topic,
+    line::{Setup, Topics, soon},
+    produce::{Sender, Sent, good},
+    records::{Follower, Reading},
+    sasl, unique_topic,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Topics and a group under the names that the user `sentra` may touch.
+fn topics() -> Topics {
+    let variable = |name: &str| std::env::var(name).expect("scripts/services tells it");
+    let topics = Topics {
+        transactions: unique_topic(&variable("SENTRA_TEST_SASL_TRANSACTIONS")),
+        verdicts: unique_topic(&variable("SENTRA_TEST_SASL_VERDICTS")),
+        dlq: unique_topic(&variable("SENTRA_TEST_SASL_DLQ")),
+        group: unique_topic(&format!("{}line", variable("SENTRA_TEST_SASL_GROUP"))),
+        partitions: 2,
+    };
+    create_topic(&topics.transactions, 2, &[]);
+    create_topic(&topics.verdicts, 2, &[]);
+    create_topic(&topics.dlq, 2, &[]);
+    topics
+}
+
+/// The settings of a user as environment variables; the password goes where secrets belong.
+fn setup(topics: &Topics, user: SaslUser) -> Setup {
+    sasl(user).into_iter().fold(Setup::new(topics), |setup, (name, value)| match name {
+        "bootstrap.servers" => setup.with("KAFKA_BOOTSTRAP_SERVERS", &value),
+        "sasl.password" => setup.with("SENTRA__KAFKA__SASL_PASSWORD", &value),
+        name => {
+            let variable = format!("SENTRA__KAFKA__PROPERTIES__{}", name.replace('.', "_").to_uppercase());
+            setup.with(&variable, &value)
+        }
+    })
+}
+
+/// The exit code and the one line said.
+fn refusal(setup: &Setup) -> String {
+    let mut process = setup.start();
+    let status = process.wait(PATIENCE);
+    assert_eq!(status.code(), Some(1), "{}", process.log());
+    let mut said = process.complaints();
+    assert!(said.len() == 1 && said[0].starts_with("sentra: "), "one line in {said:#?}");
+    println!("{}", said[0]);
+    said.remove(0)
+}
+
+#[test]
+fn the_line_runs_over_sasl_ssl_with_least_privilege() {
+    let topics = topics();
+    let mut process = setup(&topics, SaslUser::Sentra).start();
+    process.await_running(2, PATIENCE);
+    let sender = Sender::default();
+    for number in 0..50 {
+        sender.send(&topics.transactions, &good(number, &format!("T{number}"))).expect("taken");
+    }
+    let bad = Sent { value: None, partition: Some(0), ..Sent::default() };
+    sender.send(&topics.transactions, &bad).expect("taken");
+    let mut follower = Follower::new(&topics.verdicts, 2);
+    let mut readings = [Reading::default(), Reading::default()];
+    follower.read_until(PATIENCE, "a verdict each", |records| {
+        readings.iter_mut().zip(records).for_each(|(reading, records)| reading.follow(records));
+        readings.iter().map(|reading| reading.accepted.len()).sum::<usize>() == 51
+    });
+    soon("the letter", || process.metric("sentra_dead_letters_total") == Some(1.0));
+    process.signal(libc::SIGTERM);
+    assert_eq!(process.wait(PATIENCE).code(), Some(0), "{}", process.log());
+}
+
+#[test]
+fn a_dead_letter_topic_that_may_not_be_written_holds_no_verdict_up() {
+    let topics = Topics { dlq: unique_topic("forbidden"), ..topics() };
+    create_topic(&topics.dlq, 2, &[]);
+    let process = setup(&topics, SaslUser::Sentra).start();
+    let sender = Sender::default();
+    for sent in [Sent { value: None, ..good(1, "BAD") }, good(1, "GOOD")] {
+        sender.send(&topics.transactions, &sent).expect("taken");
+    }
+    soon("both verdicts", || {
+        let made = |kind: &str| process.metric(&format!("sentra_events_total{{kind=\"{kind}\"}}"));
+        made("invalid") == Some(1.0) && made("scored") == Some(1.0)
+    });
+    soon("the loss to be counted", || process.metric("sentra_dead_letters_lost_total") == Some(1.0));
+    let mut follower = Follower::new(&topics.verdicts, 2);
+    follower.read_until(PATIENCE, "two owner records and two verdicts", |records| {
+        records.iter().map(Vec::len).sum::<usize>() == 4
+    });
+}
+
+#[test]
+fn a_stranger_is_refused_in_one_line_that_names_the_topic_and_the_grant() {
+    let topics = topics();
+    let said = refusal(&setup(&topics, SaslUser::Stranger));
+    assert!(said.contains(&topics.transactions) && said.contains("grant"), "{said}");
+}
+
+#[test]
+fn wrong_credentials_are_refused_in_one_line_that_names_the_settings() {
+    let topics = topics();
+    let said = refusal(&setup(&topics, SaslUser::Sentra).with("SENTRA__KAFKA__SASL_PASSWORD", "not-the-password"));
+    assert!(said.contains("kafka.sasl_password") && !said.contains("not-the-password"), "{said}");
+    let unknown = setup(&topics, SaslUser::Sentra).with("SENTRA__KAFKA__PROPERTIES__SASL_USERNAME", "nobody-knows");
+    assert!(refusal(&unknown).contains("sasl.username"));
+}
+
+#[test]
+fn an_authority_that_did_not_sign_the_brokers_certificate_is_told_with_the_setting() {
+    let topics = topics();
+    let home = tempfile::tempdir().expect("a folder");
+    let other = home.path().join("other.pem").display().to_string();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"])
+        .args(["-subj", "/CN=another", "-keyout", "/dev/null", "-out", &other])
+        .output()
+        .expect("openssl, which scripts/services needs too");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let of_another = setup(&topics, SaslUser::Sentra).with("SENTRA__KAFKA__PROPERTIES__SSL_CA_LOCATION", &other);
+    assert!(refusal(&of_another).contains("ssl.ca.location"));
+}
+
+#[test]
+fn a_group_that_may_not_be_joined_speaks_against_readiness() {
+    let topics = Topics { group: unique_topic("forbidden"), ..topics() };
+    let process = setup(&topics, SaslUser::Sentra).start();
+    soon("the reason", || {
+        process.get("/readyz").is_some_and(|answer| answer.code == 503 && answer.body.contains("kafka.group"))
+    });
+}
