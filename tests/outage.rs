@@ -61,6 +61,11 @@ fn await_progress(process: &Sentra) {
     until(PATIENCE, || format!("more verdicts than {before}"), || (judged(process) > before + 1_000.0).then_some(()));
 }
 
+/// Says how far the test is.
+fn phase(began: Instant, what: &str) {
+    println!("{:5.1} s: {what}", began.elapsed().as_secs_f64());
+}
+
 fn lines(process: &Sentra, words: &str) -> usize {
     process.log().lines().filter(|line| line.contains(words)).count()
 }
@@ -78,10 +83,13 @@ fn await_unready(process: &Sentra) {
 
 #[test]
 fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
+    let start = Instant::now();
     let broker = Broker::up();
+    phase(start, "broker up");
     let topics = Topics::create("outage", PARTITIONS);
     broker.services("down");
 
+    phase(start, "Absent at the start");
     // Absent at the start.
     let mut process = Setup::new(&topics).start();
     let began = Instant::now();
@@ -96,6 +104,7 @@ fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
     process.await_running(PARTITIONS, PATIENCE);
     assert_eq!(lines(&process, "broker reached again"), 1);
 
+    phase(start, "Lost while records come, and back");
     // Lost while records come, and back.
     let over = Arc::new(AtomicBool::new(false));
     let coming = traffic(&topics.transactions, &over);
@@ -108,6 +117,7 @@ fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
     assert_eq!(lines(&process, "no broker reached"), 2, "one line more:\n{}", process.log());
     println!("complaints over two outages:\n{}", process.complaints().join("\n"));
 
+    phase(start, "Hanging for a while");
     // Hanging for a while.
     broker.services("freeze");
     let frozen_at = judged(&process);
@@ -137,10 +147,14 @@ fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
     }
     println!("{sum} records judged over two outages");
 
+    phase(start, "A stop while it hangs ends");
     // A stop while it hangs ends within its time, and at once when asked twice.
     for (signals, patience) in [(1, STOP), (2, Duration::from_secs(3))] {
+        // Topics and group of its own: the one before could not leave its group.
+        let topics = Topics::create("outage-stop", PARTITIONS);
         let mut process = Setup::new(&topics).start();
         process.await_running(PARTITIONS, PATIENCE);
+        phase(start, "running");
         let over = Arc::new(AtomicBool::new(false));
         let coming = traffic(&topics.transactions, &over);
         await_progress(&process);
@@ -159,5 +173,6 @@ fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
         broker.services("thaw");
         over.store(true, Ordering::Relaxed);
         coming.join().expect("the input");
+        phase(start, "stopped");
     }
 }
