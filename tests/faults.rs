@@ -175,7 +175,8 @@ fn freeze_and_revive(frozen: &Sentra, other: &Sentra) {
 fn whatever_crashes_or_freezes_each_record_has_one_verdict_that_counts_and_it_is_that_of_an_undisturbed_run() {
     let began = Instant::now();
     let topics = Topics::create("faults", PARTITIONS);
-    let mortal = Setup::new(&topics);
+    // Partitions move between shards of a process, too.
+    let mortal = Setup::new(&topics).with("SENTRA__SCORE__SHARDS", "2");
     // Verdicts wait half a second in this one's queue: whenever it is frozen, some are on their way.
     let sleeper = Setup::new(&topics).with("SENTRA__SCORE__LINGER_MS", "500");
     let mut first = mortal.start();
