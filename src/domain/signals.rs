@@ -1,7 +1,7 @@
 //! Four signals for people, each 0 to 1, by documented formulas on features: not by the model.
 //!
-//! Each is the greatest of a few ramps. A ramp is 0 up to the 90 % quantile of the training data and 1 from its
-//! 99.9 % quantile on, linear between, so a signal means "how far into the unusual tenth".
+//! Each is the greatest of a few ramps. A ramp is 0 up to the 95 % quantile of the training data and 1 from its
+//! 99 % quantile on (where the two are close, from half the former or half a unit above it), linear between: a signal means "how far into the unusual twentieth".
 
 use serde::Serialize;
 

@@ -25,9 +25,11 @@ use crate::domain::{
 /// Profiles rebuilt from a log whose head is gone are incomplete for this long.
 const PROFILE_WARMING_MS: i64 = 30 * DAY_MS;
 
-/// The sweep looks at so many slots every so many records: one a record, so that all phones are met well within H,
-/// but neighbours in memory together, whose loads then overlap.
-const SWEEP_STRIDE: usize = 64;
+/// The sweep looks at so many slots at a time, neighbours in memory, whose loads overlap.
+const SWEEP_SLOTS: usize = 64;
+
+/// It does so every so many records: a phone is met at the latest after sixteen records a phone.
+const SWEEP_EVERY: i64 = 16 * SWEEP_SLOTS as i64;
 
 /// Which log a partition's state is of.
 #[derive(Clone, Debug)]
@@ -222,8 +224,8 @@ impl Partition {
     }
 
     fn sweep(&mut self) {
-        let Some(wm) = self.watermark.filter(|_| self.next % SWEEP_STRIDE as i64 == 0) else { return };
-        self.phones.sweep(SWEEP_STRIDE, |history| keep(history, wm, &self.rules));
+        let Some(wm) = self.watermark.filter(|_| self.next % SWEEP_EVERY == 0) else { return };
+        self.phones.sweep(SWEEP_SLOTS, |history| keep(history, wm, &self.rules));
     }
 
     /// Clamps the time, raises the watermark and hashes the identities.

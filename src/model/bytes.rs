@@ -33,7 +33,7 @@ type Ranks = [[i8; LANES]];
 #[derive(Clone, Debug)]
 pub(super) struct BytePlan {
     /// Each feature's thresholds, filled up with infinity, above which nothing is.
-    thresholds: Vec<Box<[f64; THRESHOLDS]>>,
+    thresholds: Vec<[f64; THRESHOLDS]>,
     trees: Vec<ByteTree>,
     marks: Vec<Mark>,
 }
@@ -80,7 +80,7 @@ impl BytePlan {
         }
         let padded = |feature: &FeaturePlan| {
             let own = &feature.thresholds;
-            Box::new(std::array::from_fn(|at| own.get(at).copied().unwrap_or(f64::INFINITY)))
+            std::array::from_fn(|at| own.get(at).copied().unwrap_or(f64::INFINITY))
         };
         Some(Self { thresholds: plan.features.iter().map(padded).collect(), trees, marks })
     }
