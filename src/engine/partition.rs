@@ -25,12 +25,6 @@ use crate::domain::{
 /// Profiles rebuilt from a log whose head is gone are incomplete for this long.
 const PROFILE_WARMING_MS: i64 = 30 * DAY_MS;
 
-/// The sweep looks at so many slots at a time, neighbours in memory, whose loads overlap.
-const SWEEP_SLOTS: usize = 64;
-
-/// It does so every so many records: a phone is met at the latest after sixteen records a phone.
-const SWEEP_EVERY: i64 = 16 * SWEEP_SLOTS as i64;
-
 /// Which log a partition's state is of.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -164,7 +158,6 @@ impl Partition {
             None if judgement == Judgement::Scored => arrival.begin(&mut self.phones, rules),
             _ => {}
         }
-        self.sweep();
         let (offset, event_time) = (record.offset, EventTimeMs(event.t));
         Judged { offset, event_time, judgement, flags, row, transaction }
     }
@@ -183,7 +176,6 @@ impl Partition {
             None if scored => arrival.begin(&mut self.phones, rules),
             _ => {}
         }
-        self.sweep();
         Some(EventTimeMs(arrival.event.t))
     }
 
@@ -217,15 +209,11 @@ impl Partition {
         self.phones.footprint_lately()
     }
 
-    /// Removes every phone that counts as absent now, as the sweep would in time.
-    pub fn sweep_all(&mut self) {
+    /// Frees what the next `slots` phones hold needlessly, and removes those that count as absent now. Its moment
+    /// never shows in any verdict: call it between batches, by any clock.
+    pub fn sweep(&mut self, slots: usize) {
         let Some(wm) = self.watermark else { return };
-        self.phones.sweep(usize::MAX, |history| keep(history, wm, &self.rules));
-    }
-
-    fn sweep(&mut self) {
-        let Some(wm) = self.watermark.filter(|_| self.next % SWEEP_EVERY == 0) else { return };
-        self.phones.sweep(SWEEP_SLOTS, |history| keep(history, wm, &self.rules));
+        self.phones.sweep(slots, |history| keep(history, wm, &self.rules));
     }
 
     /// Clamps the time, raises the watermark and hashes the identities.

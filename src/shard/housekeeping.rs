@@ -16,6 +16,9 @@ use crate::{
 /// Gauges are set so often.
 const HOUSE_EVERY: Duration = Duration::from_secs(1);
 
+/// Phones of a partition looked at each time for what they hold needlessly: a million take a quarter of an hour.
+const SWEPT_AT_ONCE: usize = 1_024;
+
 /// Offsets are committed so often: lag monitors read them, recovery does not.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 
@@ -106,7 +109,8 @@ impl Shard {
         let (mut phones, mut held) = (0, Footprint::default());
         for slot in self.slots.values_mut() {
             self.shared.telemetry.metrics.undelivered(slot.partition, slot.undelivered());
-            if let Some(engine) = &slot.engine {
+            if let Some(engine) = &mut slot.engine {
+                engine.sweep(SWEPT_AT_ONCE);
                 slot.decisions.forget(engine.next(), engine.forgotten());
                 phones += engine.phones();
                 held.add(engine.footprint_lately());

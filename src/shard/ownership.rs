@@ -54,7 +54,7 @@ impl Shard {
 
     /// A partition came: claim it, or refuse it where it has no peer.
     pub(super) fn assigned(&mut self, partition: i32) {
-        RecoveryStarted { partition }.emit(&self.shared.telemetry);
+        RecoveryStarted { partition, shard: self.number }.emit(&self.shared.telemetry);
         self.generations += 1;
         self.slots.insert(partition, Slot::new(partition, self.generations));
         if partition >= self.shared.verdict_partitions || partition >= self.shared.partitions {
@@ -66,7 +66,7 @@ impl Shard {
     /// A partition went. Its verdicts under way land before the next owner's record and count, or after it and do not.
     pub(super) fn revoked(&mut self, partition: i32) {
         self.slots.remove(&partition);
-        PartitionGone { partition }.emit(&self.shared.telemetry);
+        PartitionGone { partition, shard: self.number }.emit(&self.shared.telemetry);
     }
 
     /// Appends owner records that are due, asks for checks that are due, asks the group about fenced partitions.
@@ -141,7 +141,7 @@ impl Shard {
 
     /// Recovers a partition from the beginning, under a new epoch, after `pause`.
     pub(super) fn claim_anew(&mut self, partition: i32, pause: Duration) {
-        RecoveryStarted { partition }.emit(&self.shared.telemetry);
+        RecoveryStarted { partition, shard: self.number }.emit(&self.shared.telemetry);
         self.generations += 1;
         let mut slot = Slot::new(partition, self.generations);
         slot.stage = Stage::Claiming { at: Instant::now() + pause };

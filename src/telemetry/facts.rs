@@ -38,6 +38,8 @@ pub struct EpochLost {
 pub struct RecoveryStarted {
     /// The partition.
     pub partition: i32,
+    /// The shard that has it now.
+    pub shard: usize,
 }
 
 /// A partition's state is rebuilt; verdicts go out from here.
@@ -81,6 +83,8 @@ pub struct PartitionResumed {
 pub struct PartitionGone {
     /// The partition.
     pub partition: i32,
+    /// The shard that had it.
+    pub shard: usize,
 }
 
 /// Verdicts of a past owner were read and ignored.
@@ -159,6 +163,7 @@ impl Fact for EpochLost {
 
 impl Fact for RecoveryStarted {
     fn emit(self, to: &Telemetry) {
+        to.health.partition_taken(self.partition, self.shard);
         to.health.partition(self.partition, PartitionState::Recovering, None);
         tracing::debug!(partition = self.partition, "recovery started");
     }
@@ -201,8 +206,9 @@ impl Fact for PartitionResumed {
 
 impl Fact for PartitionGone {
     fn emit(self, to: &Telemetry) {
-        to.health.partition_gone(self.partition);
-        to.metrics.partition_gone(self.partition);
+        if to.health.partition_gone(self.partition, self.shard) {
+            to.metrics.partition_gone(self.partition);
+        }
         tracing::info!(partition = self.partition, "partition given back");
     }
 }

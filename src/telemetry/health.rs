@@ -51,6 +51,8 @@ struct State {
     /// By shard, since when and why.
     broker_down: BTreeMap<usize, (Instant, String)>,
     partitions: BTreeMap<i32, (PartitionState, Option<String>)>,
+    /// Which shard took a partition last.
+    holders: BTreeMap<i32, usize>,
     /// Anything else that speaks against readiness, by what it is about.
     held: BTreeMap<&'static str, String>,
 }
@@ -94,9 +96,20 @@ impl Health {
         self.state().partitions.insert(partition, (state, why.map(str::to_owned)));
     }
 
-    /// The partition left this process.
-    pub fn partition_gone(&self, partition: i32) {
-        self.state().partitions.remove(&partition);
+    /// The partition came to this shard.
+    pub fn partition_taken(&self, partition: i32, shard: usize) {
+        self.state().holders.insert(partition, shard);
+    }
+
+    /// The partition left this shard; false where a sibling has taken it already, whose word now counts.
+    pub fn partition_gone(&self, partition: i32, shard: usize) -> bool {
+        let mut state = self.state();
+        let gone = state.holders.get(&partition) == Some(&shard);
+        if gone {
+            state.holders.remove(&partition);
+            state.partitions.remove(&partition);
+        }
+        gone
     }
 
     /// Anything else that speaks against readiness, such as `topics`; `None` clears it.

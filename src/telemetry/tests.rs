@@ -41,8 +41,9 @@ fn readiness_tells_every_reason_and_ends_when_the_last_is_gone() {
     assert_eq!(reasons(server.address()), (200, vec![]));
 
     telemetry.emit(BrokerLost { shard: 1, why: "connection refused" });
-    telemetry.emit(RecoveryStarted { partition: 3 });
-    telemetry.emit(RecoveryStarted { partition: 4 });
+    telemetry.emit(RecoveryStarted { partition: 3, shard: 0 });
+    telemetry.emit(RecoveryStarted { partition: 4, shard: 1 });
+    telemetry.emit(RecoveryStarted { partition: 7, shard: 0 });
     telemetry.emit(PartitionRefused { partition: 7, why: "the verdict topic has 6 partitions; make it 8" });
     telemetry.health.hold("topics", Some(String::from("sentra.verdicts is missing; run `sentra topics apply`")));
     assert_eq!(
@@ -59,8 +60,14 @@ fn readiness_tells_every_reason_and_ends_when_the_last_is_gone() {
     );
     telemetry.emit(BrokerBack { shard: 1 });
     telemetry.emit(Recovered { partition: 3, replayed: 10, took: Duration::from_millis(70) });
-    telemetry.emit(PartitionGone { partition: 4 });
-    telemetry.emit(PartitionGone { partition: 7 });
+    telemetry.emit(PartitionGone { partition: 4, shard: 1 });
+    telemetry.emit(PartitionGone { partition: 7, shard: 1 });
+    assert_eq!(
+        reasons(server.address()).1.len(),
+        2,
+        "a shard that has it no longer does not speak for the one that has"
+    );
+    telemetry.emit(PartitionGone { partition: 7, shard: 0 });
     telemetry.health.hold("topics", None);
     assert_eq!(reasons(server.address()), (200, vec![]));
 }
@@ -116,6 +123,7 @@ fn facts_and_tallies_arrive_in_the_metrics() {
     telemetry.metrics.stage(Stage::Score, Duration::from_micros(80));
     telemetry.metrics.partition_at(5, 12, 1_700_000_000_500);
     telemetry.metrics.state(0, 3, 1_000, 400);
+    telemetry.emit(RecoveryStarted { partition: 5, shard: 0 });
     telemetry.emit(EpochTaken { partition: 5, epoch: 9 });
     telemetry.emit(ZombieIgnored { partition: 5, verdicts: 4 });
     telemetry.emit(GapSeen { partition: 5, expected: 1, found: 2 });
@@ -154,7 +162,7 @@ fn facts_and_tallies_arrive_in_the_metrics() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
-    telemetry.emit(PartitionGone { partition: 5 });
+    telemetry.emit(PartitionGone { partition: 5, shard: 0 });
     let text = telemetry.render();
     assert!(!text.contains("partition=\"5\""), "another process reports the partition now");
 }
