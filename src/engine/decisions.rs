@@ -30,8 +30,11 @@ pub struct Made<'a> {
 /// Offsets a block spans.
 const BLOCK: usize = 4_096;
 
-/// Makers told apart; decisions of further ones are not kept (their duplicates are scored as themselves).
+/// Makers told apart at a time; decisions of further ones are not kept (their duplicates are scored as themselves).
 const MOST_MAKERS: usize = 32;
+
+/// Where the maker is in a packed decision.
+const MAKER_SHIFT: u32 = 11;
 
 const UNKNOWN: u16 = u16::MAX;
 
@@ -104,11 +107,22 @@ impl Decisions {
         if let Some(index) = self.makers.iter().rposition(|known| known == maker) {
             return Some(index);
         }
-        if self.makers.len() == MOST_MAKERS - 1 {
-            return None;
+        if self.makers.len() < MOST_MAKERS - 1 {
+            self.makers.push(maker.clone());
+            return Some(self.makers.len() - 1);
         }
-        self.makers.push(maker.clone());
-        Some(self.makers.len() - 1)
+        let unused = self.unused_maker()?;
+        self.makers[unused] = maker.clone();
+        Some(unused)
+    }
+
+    /// A maker of no decision that is still remembered. Asked only when the table is full.
+    fn unused_maker(&self) -> Option<usize> {
+        let mut used = [false; MOST_MAKERS];
+        for packed in self.blocks.iter().flat_map(|block| block.packed.iter()) {
+            used[usize::from(packed >> MAKER_SHIFT)] = true;
+        }
+        (0..self.makers.len()).find(|maker| !used[*maker])
     }
 }
 
@@ -117,7 +131,7 @@ fn pack(decision: Decision, maker: usize) -> u16 {
     u16::from(decision.score)
         | u16::from(decision.level.code()) << 7
         | u16::from(decision.recommendation.code()) << 9
-        | (maker as u16) << 11
+        | (maker as u16) << MAKER_SHIFT
 }
 
 fn unpack(packed: u16) -> Option<(Decision, usize)> {
@@ -127,5 +141,53 @@ fn unpack(packed: u16) -> Option<(Decision, usize)> {
     let score = (packed & 0x7F) as u8;
     let level = *RiskLevel::ALL.get(usize::from(packed >> 7 & 3))?;
     let recommendation = *Recommendation::ALL.get(usize::from(packed >> 9 & 3))?;
-    Some((Decision { score, level, recommendation }, usize::from(packed >> 11)))
+    Some((Decision { score, level, recommendation }, usize::from(packed >> MAKER_SHIFT)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::decide;
+
+    fn maker(version: usize) -> Maker {
+        Maker { model: "m".into(), model_version: version.to_string(), policy_version: "p".into() }
+    }
+
+    #[test]
+    fn a_maker_whose_decisions_are_forgotten_makes_room_for_a_new_one() {
+        let mut decisions = Decisions::default();
+        for version in 0..100 {
+            let offset = (version * BLOCK) as i64;
+            decisions.note_time(offset, offset);
+            decisions.remember(offset, decide(77), &maker(version));
+            decisions.note_time(offset, offset);
+            let made = decisions.get(offset).expect("the newest maker always finds room");
+            assert_eq!((made.decision, made.maker), (decide(77), &maker(version)));
+            // Ten blocks are remembered at a time.
+            decisions.forget(offset, offset - 10 * BLOCK as i64);
+        }
+    }
+
+    #[test]
+    fn beyond_the_makers_told_apart_decisions_are_unknown_and_never_anothers() {
+        let mut decisions = Decisions::default();
+        for version in 0..MOST_MAKERS + 3 {
+            decisions.remember(version as i64, decide(version as u8), &maker(version));
+        }
+        for version in 0..MOST_MAKERS + 3 {
+            let made = decisions.get(version as i64);
+            let expected = (version < MOST_MAKERS - 1).then(|| maker(version));
+            assert_eq!(made.map(|made| made.maker.clone()), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn every_decision_survives_packing() {
+        for score in 0..=100 {
+            for maker in [0, 1, MOST_MAKERS - 2] {
+                let decision = decide(score).at_least_review();
+                assert_eq!(unpack(pack(decision, maker)), Some((decision, maker)));
+            }
+        }
+    }
 }
