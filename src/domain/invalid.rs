@@ -35,6 +35,19 @@ pub struct Readable {
     pub institution_id: Option<String>,
 }
 
+impl Invalid {
+    /// The reason's code as verdicts and dead letters spell it.
+    pub fn code(&self) -> String {
+        self.reason.as_str().to_ascii_uppercase()
+    }
+
+    /// The reason in one sentence, behind the field at fault where one is.
+    pub fn text(&self) -> String {
+        let sentence = self.reason.sentence();
+        self.field.map_or_else(|| sentence.to_owned(), |field| format!("{field}: {sentence}"))
+    }
+}
+
 wire_enum! {
     /// Why a record is no transaction.
     InvalidReason {

@@ -52,9 +52,7 @@ impl Reason {
 
     /// The one reason of an unreadable record.
     pub fn invalid(invalid: &Invalid) -> Self {
-        let sentence = invalid.reason.sentence();
-        let text = invalid.field.map_or_else(|| sentence.to_owned(), |field| format!("{field}: {sentence}"));
-        Self { code: invalid.reason.as_str().to_ascii_uppercase(), text, contribution: None }
+        Self { code: invalid.code(), text: invalid.text(), contribution: None }
     }
 }
 

@@ -107,11 +107,6 @@ impl Phones {
         }
     }
 
-    /// Every history with its subject, in slot order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Subject, &History)> {
-        self.chunks.iter().flatten().flatten().map(|entry| (&entry.subject, &entry.history))
-    }
-
     /// The bytes held: rings, and all the rest as profile (entries, table, free slots).
     pub fn footprint(&self) -> Footprint {
         let mut total = Footprint::default();

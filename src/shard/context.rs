@@ -17,6 +17,8 @@ use rdkafka::{
 };
 use serde::Deserialize;
 
+use crate::kafka::client::{self, Session};
+
 /// A change the turn must act on.
 #[derive(Debug)]
 pub enum Notice {
@@ -73,7 +75,7 @@ impl InputContext {
 impl ClientContext for InputContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // What matters comes as an error or a notice, once; the client's own lines are for those who look closely.
-        tracing::debug!(target: "librdkafka", ?level, facility, message);
+        Session::log_line(level, facility, message);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
@@ -90,7 +92,7 @@ impl ClientContext for InputContext {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.note(Notice::Trouble(String::from("all brokers are down"))),
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => {
-                self.note(Notice::Trouble(crate::kafka::client::describe(&error)));
+                self.note(Notice::Trouble(client::describe(&error)));
             }
             _ => tracing::debug!(target: "librdkafka", %error, reason),
         }
@@ -127,7 +129,7 @@ impl VerdictContext {
 
 impl ClientContext for VerdictContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "librdkafka", ?level, facility, message);
+        Session::log_line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -22,7 +22,7 @@ use rdkafka::{
 use crate::{
     config::Config,
     domain::invalid::{Invalid, InvalidReason},
-    kafka::client::producer_config,
+    kafka::client::{Session, producer_config},
     telemetry::facts::LetterFate,
 };
 
@@ -232,9 +232,7 @@ impl Letter {
 fn headers(message: &BorrowedMessage<'_>, invalid: &Invalid) -> OwnedHeaders {
     let own = message.headers().map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach);
     let (partition, offset) = (message.partition().to_string(), message.offset().to_string());
-    let sentence = invalid.reason.sentence();
-    let text = invalid.field.map_or_else(|| sentence.to_owned(), |field| format!("{field}: {sentence}"));
-    let code = invalid.reason.as_str().to_ascii_uppercase();
+    let (code, text) = (invalid.code(), invalid.text());
     let added = [
         ("__connect.errors.topic", message.topic()),
         ("__connect.errors.partition", &partition),
@@ -260,7 +258,7 @@ impl LetterContext {
 
 impl ClientContext for LetterContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "librdkafka", ?level, facility, message);
+        Session::log_line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
