@@ -1,47 +1,43 @@
-//! Wiring: from a valid configuration to running shards, and an ordered stop under one time budget.
+//! Wiring: from a valid configuration to the roles' threads, and an ordered stop under one time budget.
 //!
-//! Whatever ends by itself ends the process. It decides nothing about records.
+//! A role is a thread that returns when `stop` is set; whatever ends by itself ends the process. It decides nothing
+//! about records.
+
+mod score;
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use thiserror::Error;
 
 use crate::{
-    config::{Config, Environment},
-    domain::identity::LogId,
-    kafka::{
-        layout::{Layout, LayoutError, Surveyor},
-        topics::{
-            self, TopicsError,
-            judge::{Finding, Severity},
-        },
-    },
+    config::Config,
+    domain::transaction::wire_enum,
+    kafka::{layout::LayoutError, topics::TopicsError},
     model::folder::{Model, ModelError},
-    shard::{Gathering, Shard, ShardError, Shared},
-    telemetry::{
-        Fact, ListenError, Server, Telemetry,
-        facts::{BrokerBack, BrokerLost},
-    },
+    shard::ShardError,
+    telemetry::{ListenError, Server, Telemetry},
 };
-
-/// How long between two tries to reach the broker at start, growing from the first to the second.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-
-/// How often topics are compared while running (C1.8).
-const COMPARE_EVERY: Duration = Duration::from_secs(60);
 
 /// How often the main thread looks at its children and its stop flag.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// How long shards may take to stop before the process ends without them.
+/// How long the roles may take to stop before the process ends without them.
 const STOP_BUDGET: Duration = Duration::from_millis(9_500);
+
+wire_enum! {
+    /// A role of the line.
+    Role {
+        /// Transactions in, verdicts out.
+        Score = "score",
+    }
+}
 
 /// Why the process ended.
 #[derive(Debug, Error)]
@@ -72,126 +68,82 @@ pub enum AppError {
     /// A shard panicked.
     #[error("shard {0} panicked; its partitions go to other members")]
     Panicked(usize),
+    /// A role's thread cannot start, or panicked.
+    #[error("role {role}: {why}")]
+    Role {
+        /// Which one.
+        role: &'static str,
+        /// Why.
+        why: String,
+    },
     /// The stop took too long.
-    #[error("shards did not stop within {}.5 s; their last verdicts are left to the next owner", STOP_BUDGET.as_secs())]
+    #[error("the roles did not stop within {}.5 s; what was in flight is left to the next owner", STOP_BUDGET.as_secs())]
     SlowStop,
 }
 
-/// Runs the score role until `stop` is set.
+/// Runs these roles until `stop` is set.
 ///
 /// # Errors
 /// What ended the process, in one line.
-pub fn run(config: Config, stop: &Arc<AtomicBool>) -> Result<(), AppError> {
-    let model = Arc::new(Model::load(&config.model.path)?);
-    let shards = match config.score.shards {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        wanted => wanted,
-    };
+pub fn run(config: Config, roles: &[Role], stop: &Arc<AtomicBool>) -> Result<(), AppError> {
+    let shards = if roles.contains(&Role::Score) { score::shards(&config) } else { 0 };
     let telemetry = Telemetry::new(shards);
-    let _server = config.telemetry.listen.map(|address| Server::start(address, telemetry.clone())).transpose()?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), model = %model.name, model_version = %model.version, shards, "starting");
-    let surveyor = Surveyor::new(&config)?;
-    let Some(layout) = survey(&surveyor, shards, &telemetry, stop)? else { return Ok(()) };
-    judge(&config)?;
-    let shared = Shared {
-        model,
-        log: LogId(*layout.log.as_bytes()),
-        partitions: layout.transactions,
-        verdict_partitions: layout.verdicts,
-        gathering: Arc::new(Gathering::of(shards)),
-        stop: Arc::clone(stop),
-        telemetry,
-        config: Arc::new(config),
-    };
-    supervise(shards, &shared, &surveyor, layout)
+    let listen = config.telemetry.listen;
+    let parts = prepare(Arc::new(config), roles, shards, &telemetry, stop)?;
+    let _server = listen.map(|address| Server::start(address, telemetry)).transpose()?;
+    let names: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), roles = names.join(","), shards, "starting");
+    watch(parts, stop)
 }
 
-/// Asks for the topics until a broker answers; `None` when stopped before.
-fn survey(
-    surveyor: &Surveyor,
+/// What a role's thread runs.
+type Body = Box<dyn FnOnce() -> Result<(), AppError> + Send>;
+
+/// Everything that can be refused before anything runs is refused here.
+fn prepare(
+    config: Arc<Config>,
+    roles: &[Role],
     shards: usize,
     telemetry: &Telemetry,
-    stop: &AtomicBool,
-) -> Result<Option<Layout>, AppError> {
-    let mut pause = BACKOFF.0;
-    while !stop.load(Ordering::Relaxed) {
-        // Waiting for a broker is no shard's standstill.
-        (0..shards).for_each(|shard| telemetry.health.progress(shard, Instant::now()));
-        match surveyor.survey() {
-            Ok(layout) => {
-                BrokerBack { shard: 0 }.emit(telemetry);
-                return Ok(Some(layout));
+    stop: &Arc<AtomicBool>,
+) -> Result<Vec<(Role, Body)>, AppError> {
+    let mut parts: Vec<(Role, Body)> = Vec::new();
+    for role in Role::ALL.iter().filter(|role| roles.contains(role)) {
+        let (config, telemetry, stop) = (Arc::clone(&config), telemetry.clone(), Arc::clone(stop));
+        let body: Body = match role {
+            Role::Score => {
+                let model = Arc::new(Model::load(&config.model.path)?);
+                tracing::info!(model = %model.name, model_version = %model.version, "model loaded");
+                Box::new(move || score::run(config, model, shards, telemetry, &stop))
             }
-            Err(LayoutError::Away(why)) => BrokerLost { shard: 0, why: &why }.emit(telemetry),
-            Err(error) => return Err(error.into()),
-        }
-        let until = Instant::now() + pause;
-        while Instant::now() < until && !stop.load(Ordering::Relaxed) {
-            thread::sleep(LOOK_EVERY);
-        }
-        pause = (pause * 2).min(BACKOFF.1);
+        };
+        parts.push((*role, body));
     }
-    Ok(None)
+    Ok(parts)
 }
 
-/// Production refuses topics that would break the contracts (C1.9); development warns.
-fn judge(config: &Config) -> Result<(), AppError> {
-    let findings = topics::check(config)?;
-    let (fatal, others): (Vec<_>, Vec<_>) = findings
-        .into_iter()
-        .partition(|finding| finding.severity == Severity::Fail && config.environment == Environment::Production);
-    for Finding { severity, topic, text } in &others {
-        match severity {
-            Severity::Note => tracing::info!(topic, "{text}"),
-            Severity::Warn | Severity::Fail => tracing::warn!(topic, "{text}"),
-        }
-    }
-    if fatal.is_empty() {
-        return Ok(());
-    }
-    let lines: Vec<String> = fatal.iter().map(|Finding { topic, text, .. }| format!("topic {topic} {text}")).collect();
-    Err(AppError::Unfit(lines.join("\n")))
-}
-
-/// Runs the shards, and watches them and the topics.
-fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout) -> Result<(), AppError> {
-    let stop = &shared.stop;
-    let spawn = |number: usize| {
-        let shared = shared.clone();
-        let body = move || Shard::new(number, shared)?.run();
-        thread::Builder::new().name(format!("shard-{number}")).spawn(body)
-    };
-    let mut running = Vec::new();
-    for number in 0..shards {
-        let handle =
-            spawn(number).map_err(|error| AppError::Shard { number, error: ShardError::Fatal(error.to_string()) })?;
-        running.push((number, handle));
+/// Starts the roles and waits for them; the first that ends asks the others to.
+fn watch(parts: Vec<(Role, Body)>, stop: &AtomicBool) -> Result<(), AppError> {
+    let failed = |role: Role, why: &str| AppError::Role { role: role.as_str(), why: why.to_owned() };
+    let mut running: Vec<(Role, JoinHandle<Result<(), AppError>>)> = Vec::new();
+    for (role, body) in parts {
+        let thread = thread::Builder::new().name(role.as_str().to_owned()).spawn(body);
+        running.push((role, thread.map_err(|error| failed(role, &error.to_string()))?));
     }
     let mut outcome = Ok(());
-    let mut compare_at = Instant::now() + COMPARE_EVERY;
     let mut deadline: Option<Instant> = None;
     while !running.is_empty() {
         thread::sleep(LOOK_EVERY);
         let (ended, still): (Vec<_>, Vec<_>) = running.into_iter().partition(|(_, handle)| handle.is_finished());
         running = still;
-        for (number, handle) in ended {
-            let result = handle.join().map_err(|_| AppError::Panicked(number));
-            let result = result.and_then(|done| done.map_err(|error| AppError::Shard { number, error }));
+        for (role, handle) in ended {
+            let result = handle.join().unwrap_or_else(|_| Err(failed(role, "panicked")));
             outcome = outcome.and(result);
-            // One shard less is a process less: the group gives its partitions to the others.
             stop.store(true, Ordering::Relaxed);
         }
-        if stop.load(Ordering::Relaxed)
-            && Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + STOP_BUDGET)
-        {
+        let stopping = stop.load(Ordering::Relaxed) && !running.is_empty();
+        if stopping && Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + STOP_BUDGET) {
             return outcome.and(Err(AppError::SlowStop));
-        }
-        if Instant::now() >= compare_at {
-            compare_at = Instant::now() + COMPARE_EVERY;
-            outcome = outcome.and(surveyor.unchanged(layout).map_err(AppError::from));
-            if outcome.is_err() {
-                stop.store(true, Ordering::Relaxed);
-            }
         }
     }
     outcome

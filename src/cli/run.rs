@@ -8,24 +8,20 @@ use std::{
     },
 };
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{CliError, Globals};
-use crate::{app, telemetry::init_log};
+use crate::{
+    app::{self, Role},
+    telemetry::init_log,
+};
 
 /// Runs roles of the line until SIGTERM or SIGINT; a second signal ends at once.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Which roles.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "score")]
+    #[arg(long, value_delimiter = ',', default_value = "score", value_parser = role_parser())]
     pub roles: Vec<Role>,
-}
-
-/// A role of the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Role {
-    /// Transactions in, verdicts out.
-    Score,
 }
 
 /// Exit code after a second signal, as a shell gives it for SIGTERM.
@@ -41,8 +37,14 @@ impl Args {
         init_log(&config.telemetry).map_err(CliError::failed)?;
         let stop = Arc::new(AtomicBool::new(false));
         watch_signals(&stop)?;
-        app::run(config, &stop).map_err(CliError::failed)
+        app::run(config, &self.roles, &stop).map_err(CliError::failed)
     }
+}
+
+/// The roles by name; clap lists them in the help and in its errors.
+fn role_parser() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.iter().map(|role| role.as_str()))
+        .map(|name| Role::from_wire(&name).expect("only the roles' own names pass"))
 }
 
 /// The first SIGTERM or SIGINT asks for an ordered stop, the second ends the process.

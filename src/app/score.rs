@@ -1,0 +1,152 @@
+//! The score role: finds the topics, judges them, runs the shards and watches both.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{AppError, LOOK_EVERY};
+use crate::{
+    config::{Config, Environment},
+    domain::identity::LogId,
+    kafka::{
+        layout::{Layout, LayoutError, Surveyor},
+        topics::{
+            self,
+            judge::{Finding, Severity},
+        },
+    },
+    model::folder::Model,
+    shard::{Gathering, Shard, ShardError, Shared},
+    telemetry::{
+        Fact, Telemetry,
+        facts::{BrokerBack, BrokerLost},
+    },
+};
+
+/// How long between two tries to reach the broker at start, growing from the first to the second.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// How often topics are compared while running (C1.8).
+const COMPARE_EVERY: Duration = Duration::from_secs(60);
+
+/// Runs that many shards until `stop` is set or one of them ends.
+pub(super) fn run(
+    config: Arc<Config>,
+    model: Arc<Model>,
+    shards: usize,
+    telemetry: Telemetry,
+    stop: &Arc<AtomicBool>,
+) -> Result<(), AppError> {
+    let surveyor = Surveyor::new(&config)?;
+    let Some(layout) = survey(&surveyor, shards, &telemetry, stop)? else { return Ok(()) };
+    judge(&config)?;
+    let shared = Shared {
+        model,
+        log: LogId(*layout.log.as_bytes()),
+        partitions: layout.transactions,
+        verdict_partitions: layout.verdicts,
+        gathering: Arc::new(Gathering::of(shards)),
+        stop: Arc::clone(stop),
+        telemetry,
+        config,
+    };
+    supervise(shards, &shared, &surveyor, layout)
+}
+
+/// How many shards the configuration wants on this machine.
+pub(super) fn shards(config: &Config) -> usize {
+    match config.score.shards {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        wanted => wanted,
+    }
+}
+
+/// Asks for the topics until a broker answers; `None` when stopped before.
+fn survey(
+    surveyor: &Surveyor,
+    shards: usize,
+    telemetry: &Telemetry,
+    stop: &AtomicBool,
+) -> Result<Option<Layout>, AppError> {
+    let mut pause = BACKOFF.0;
+    while !stop.load(Ordering::Relaxed) {
+        // Waiting for a broker is no shard's standstill.
+        (0..shards).for_each(|shard| telemetry.health.progress(shard, Instant::now()));
+        match surveyor.survey() {
+            Ok(layout) => {
+                BrokerBack { shard: 0 }.emit(telemetry);
+                return Ok(Some(layout));
+            }
+            Err(LayoutError::Away(why)) => BrokerLost { shard: 0, why: &why }.emit(telemetry),
+            Err(error) => return Err(error.into()),
+        }
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+            thread::sleep(LOOK_EVERY);
+        }
+        pause = (pause * 2).min(BACKOFF.1);
+    }
+    Ok(None)
+}
+
+/// Production refuses topics that would break the contracts (C1.9); development warns.
+fn judge(config: &Config) -> Result<(), AppError> {
+    let findings = topics::check(config)?;
+    let (fatal, others): (Vec<_>, Vec<_>) = findings
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Fail && config.environment == Environment::Production);
+    for Finding { severity, topic, text } in &others {
+        match severity {
+            Severity::Note => tracing::info!(topic, "{text}"),
+            Severity::Warn | Severity::Fail => tracing::warn!(topic, "{text}"),
+        }
+    }
+    if fatal.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = fatal.iter().map(|Finding { topic, text, .. }| format!("topic {topic} {text}")).collect();
+    Err(AppError::Unfit(lines.join("\n")))
+}
+
+/// Runs the shards, and watches them and the topics.
+fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout) -> Result<(), AppError> {
+    let stop = &shared.stop;
+    let spawn = |number: usize| {
+        let shared = shared.clone();
+        let body = move || Shard::new(number, shared)?.run();
+        thread::Builder::new().name(format!("shard-{number}")).spawn(body)
+    };
+    let mut running = Vec::new();
+    for number in 0..shards {
+        let handle =
+            spawn(number).map_err(|error| AppError::Shard { number, error: ShardError::Fatal(error.to_string()) })?;
+        running.push((number, handle));
+    }
+    let mut outcome = Ok(());
+    let mut compare_at = Instant::now() + COMPARE_EVERY;
+    while !running.is_empty() {
+        thread::sleep(LOOK_EVERY);
+        let (ended, still): (Vec<_>, Vec<_>) = running.into_iter().partition(|(_, handle)| handle.is_finished());
+        running = still;
+        for (number, handle) in ended {
+            let result = handle.join().map_err(|_| AppError::Panicked(number));
+            let result = result.and_then(|done| done.map_err(|error| AppError::Shard { number, error }));
+            outcome = outcome.and(result);
+            // One shard less is a process less: the group gives its partitions to the others.
+            stop.store(true, Ordering::Relaxed);
+        }
+        if Instant::now() >= compare_at {
+            compare_at = Instant::now() + COMPARE_EVERY;
+            outcome = outcome.and(surveyor.unchanged(layout).map_err(AppError::from));
+            if outcome.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+    outcome
+}
