@@ -1,0 +1,139 @@
+//! The whole line without Kafka: bytes to verdict bytes on one thread, with what each part of it takes.
+//!
+//! `cargo bench --bench line`; compare within one run only.
+
+use std::{
+    hint::black_box,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sentra::{
+    bench::sample::month,
+    domain::{
+        decode::decode, features::Row, identity::LogId, partitioner::partition_of, rules::Rules, time::WallTimeUs,
+        transaction::Record, verdict::Source,
+    },
+    engine::{
+        decisions::Decisions,
+        emit::{Emitter, Stamp},
+        partition::{Partition, Place, Step},
+    },
+    model::folder::Model,
+    train::simulate::{Simulated, Simulation},
+};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const RECORDS: u64 = 400_000;
+const PARTITIONS: i32 = 4;
+const BATCH: usize = 256;
+
+/// A record of the month, in memory as a broker's fetch would be.
+struct Kept {
+    partition: usize,
+    json: Vec<u8>,
+    at_ms: i64,
+}
+
+/// One partition's state.
+struct Lane {
+    engine: Partition,
+    decisions: Decisions,
+}
+
+#[derive(Default)]
+struct Spent {
+    step: Duration,
+    score: Duration,
+    emit: Duration,
+}
+
+fn main() {
+    let model = Arc::new(Model::load(Path::new("models")).expect("the default model"));
+    let kept = keep();
+    let decode_ns = per_record(kept.len(), decode_alone(&kept));
+    let spent = whole(&kept, &model);
+    let [step, score, emit] = [spent.step, spent.score, spent.emit].map(|took| per_record(kept.len(), took));
+    println!("a record of a month's traffic, {} records, {PARTITIONS} partitions, batches of {BATCH}", kept.len());
+    println!("decode alone {decode_ns:.0} ns");
+    println!("step {step:.0} ns (decode in it), score {score:.0} ns, emit {emit:.0} ns, all {:.0} ns", step + score + emit);
+}
+
+fn keep() -> Vec<Kept> {
+    let mut kept = Vec::new();
+    let mut record = Simulated::empty();
+    let mut simulation = Simulation::new(&month(RECORDS));
+    while simulation.read(&mut record) {
+        let partition = partition_of(record.phone.key().as_bytes(), PARTITIONS) as usize;
+        kept.push(Kept { partition, json: record.json.clone(), at_ms: record.at_ms });
+    }
+    kept
+}
+
+fn record(kept: &Kept, offset: usize) -> Record<'_> {
+    Record {
+        offset: offset as i64,
+        timestamp_ms: Some(kept.at_ms),
+        key: None,
+        value: Some(&kept.json),
+        institution: None,
+    }
+}
+
+fn decode_alone(kept: &[Kept]) -> Duration {
+    let rules = Rules::default();
+    let began = Instant::now();
+    for (offset, one) in kept.iter().enumerate() {
+        let _ = black_box(decode(&record(one, offset), &rules));
+    }
+    began.elapsed()
+}
+
+fn whole(kept: &[Kept], model: &Arc<Model>) -> Spent {
+    let rules = Arc::new(Rules::default());
+    let emitter = Emitter::new(Arc::clone(model), false);
+    let lane = |partition| Lane {
+        engine: Partition::new(
+            Arc::clone(&rules),
+            Place { log: LogId([7; 16]), partition, partitions: PARTITIONS },
+            0,
+        ),
+        decisions: Decisions::default(),
+    };
+    let mut lanes: Vec<Lane> = (0..PARTITIONS).map(lane).collect();
+    let (mut rows, mut raw, mut out): (Vec<Row>, Vec<f64>, Vec<u8>) = Default::default();
+    let mut spent = Spent::default();
+    for (number, batch) in kept.chunks(BATCH).enumerate() {
+        let began = Instant::now();
+        rows.clear();
+        let mut steps = Vec::with_capacity(BATCH);
+        for (at, one) in batch.iter().enumerate() {
+            let step = lanes[one.partition].engine.step(&record(one, number * BATCH + at));
+            if let Step::Judged(judged) = &step {
+                rows.push(judged.row);
+                steps.push((one.partition, step));
+            }
+        }
+        let stepped = Instant::now();
+        model.raw_batch(&rows, &mut raw);
+        let scored = Instant::now();
+        for ((partition, step), raw) in steps.iter().zip(&raw) {
+            let Step::Judged(judged) = step else { continue };
+            let source = Source { log: "07070707", partition: 0, offset: judged.offset, previous_offset: 1, epoch: 0 };
+            let stamp = Stamp { source, decided_at: WallTimeUs(1_772_352_900_123_456), processing_time_ms: 1 };
+            emitter.judged(judged, *raw, &stamp, &mut lanes[*partition].decisions, &mut out);
+            black_box(&out);
+        }
+        spent.step += stepped - began;
+        spent.score += scored - stepped;
+        spent.emit += scored.elapsed();
+    }
+    spent
+}
+
+fn per_record(records: usize, took: Duration) -> f64 {
+    took.as_nanos() as f64 / records as f64
+}
