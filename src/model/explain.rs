@@ -5,6 +5,7 @@
 //! the root gets what it says alone, one below what it adds.
 
 use super::forest::Forest;
+use super::plan::{Plan, TreePlan};
 use super::text::Tree;
 use crate::domain::features::{FEATURES, Row};
 
@@ -17,20 +18,34 @@ impl Forest {
     /// How much each feature moved the raw score of a row, in units of the raw score.
     pub fn contributions(&self, row: &Row, out: &mut Row) {
         *out = [0.0; FEATURES];
-        let plan = &self.plan;
-        let ranks = plan.ranks(row);
-        for tree in &plan.trees {
-            let (nodes, expected) = (&plan.nodes[tree.node_base as usize..], &plan.expected[tree.node_base as usize..]);
-            let mut at = 0;
-            let mut value = expected[0];
-            while at < tree.splits {
-                let node = nodes[usize::from(at)];
-                let column = usize::from(node.column);
-                at = node.children[usize::from(ranks[column] > node.threshold)];
-                let next = expected[usize::from(at)];
-                out[plan.column_features[column]] += next - value;
-                value = next;
-            }
+        let ranks = self.plan.ranks(row);
+        let mut groups = self.plan.trees.chunks_exact(TOGETHER);
+        for group in &mut groups {
+            walk::<TOGETHER>(&self.plan, std::array::from_fn(|lane| group[lane]), &ranks, out);
+        }
+        for tree in groups.remainder() {
+            walk(&self.plan, [*tree], &ranks, out);
+        }
+    }
+}
+
+/// Trees walked in step: each step of one waits for memory, those of several wait together.
+const TOGETHER: usize = 8;
+
+/// Adds the contributions of some trees, all walked to the depth of the deepest: a leaf leads to itself, which adds 0.
+fn walk<const N: usize>(plan: &Plan, trees: [TreePlan; N], ranks: &[u16], out: &mut Row) {
+    let nodes = trees.map(|tree| &plan.nodes[tree.node_base as usize..]);
+    let expected = trees.map(|tree| &plan.expected[tree.node_base as usize..]);
+    let mut at = [0_u16; N];
+    let mut value: [f64; N] = std::array::from_fn(|lane| expected[lane][0]);
+    for _ in 0..trees.iter().map(|tree| tree.depth).max().unwrap_or(0) {
+        for lane in 0..N {
+            let node = nodes[lane][usize::from(at[lane])];
+            let column = usize::from(node.column);
+            at[lane] = node.children[usize::from(ranks[column] > node.threshold)];
+            let next = expected[lane][usize::from(at[lane])];
+            out[plan.column_features[column]] += next - value[lane];
+            value[lane] = next;
         }
     }
 }
