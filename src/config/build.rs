@@ -82,6 +82,7 @@ impl Settings {
             ring_cap: self.int(WINDOWS_RING_CAP) as usize,
             calling_code: self.text(WINDOWS_CALLING_CODE).to_owned(),
             home_currency: currency,
+            ..Rules::default()
         }
     }
 

@@ -64,7 +64,7 @@ pub struct Observed {
 impl Observed {
     /// What a phone without a history shows: the event alone.
     pub fn alone(event: &Event, a: i64, rules: &Rules) -> Self {
-        Self { windows: scan(&Ring::default(), event, a, rules.home_currency), saturated: false }
+        Self { windows: scan(&Ring::default(), event, a, rules), saturated: false }
     }
 }
 
@@ -114,20 +114,20 @@ impl History {
                 totals.advance(&self.ring, a, home);
                 totals.windows(&self.ring, event, home)
             }
-            None => scan(&self.ring, event, a, home),
+            None => scan(&self.ring, event, a, rules),
         };
         let saturated = self.hot.as_ref().is_some_and(|hot| hot.excess.add_to(&mut windows, a));
         Observed { windows, saturated }
     }
 
-    /// Takes `event` in: ring, totals, cap and profile.
-    pub fn insert(&mut self, event: &Event, geo: Option<GeoPoint>, rules: &Rules) {
+    /// Takes `event` in: ring, totals, cap and profile. `log` is its log amount where that is known already.
+    pub fn insert(&mut self, event: &Event, geo: Option<GeoPoint>, log: Option<f64>, rules: &Rules) {
         let home = rules.home_currency;
         self.ring.insert(event);
         match self.hot.as_mut().and_then(|hot| hot.totals.as_mut()) {
             Some(totals) => totals.inserted(event, &self.ring, home),
             None if self.ring.len() > TOTALS_ABOVE => {
-                self.hot.get_or_insert_default().totals = Some(Totals::build(&self.ring, home));
+                self.hot.get_or_insert_default().totals = Some(Totals::build(&self.ring, rules));
             }
             None => {}
         }
@@ -136,7 +136,8 @@ impl History {
         {
             self.hot.get_or_insert_default().excess.take(&evicted, home);
         }
-        self.profile.learn(event, event.money.summed(home).map(|minor| (minor, log_amount(minor))), geo);
+        let logged = event.money.summed(home).map(|minor| (minor, log.unwrap_or_else(|| log_amount(minor))));
+        self.profile.learn(event, logged, geo);
     }
 
     /// How many events the ring holds.

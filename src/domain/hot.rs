@@ -12,9 +12,9 @@ use super::{
     amount::Currency,
     identity::Identity,
     ring::{Event, Ring},
-    rules::{WINDOWS, WINDOWS_MS},
+    rules::{Rules, WINDOWS, WINDOWS_MS},
     time::HOUR_MS,
-    window::{Windows, saturate},
+    window::{Windows, only, saturate},
 };
 
 /// The first window that panes serve: 24 h. Shorter ones saturate.
@@ -36,23 +36,26 @@ pub struct Totals {
     originals: Map<Identity, i64>,
 }
 
-#[derive(Clone, Debug, Default)]
+/// How often each identity is in each window that is counted.
+#[derive(Clone, Debug)]
 struct Distinct {
+    counted: [bool; WINDOWS],
     held: Map<Identity, [u32; WINDOWS]>,
     distinct: [u32; WINDOWS],
 }
 
 impl Totals {
     /// Builds totals over `ring` as of its newest event.
-    pub fn build(ring: &Ring, home: Currency) -> Self {
+    pub fn build(ring: &Ring, rules: &Rules) -> Self {
+        let (home, counted) = (rules.home_currency, &rules.counted);
         let as_of = ring.len().checked_sub(1).map_or(i64::MIN, |newest| ring.time(newest));
         let mut totals = Self {
             as_of,
             from: WINDOWS_MS.map(|length| ring.position_after(as_of.saturating_sub(length))),
             sum: [0; WINDOWS],
-            counterparties: Distinct::default(),
-            devices: Distinct::default(),
-            places: Distinct::default(),
+            counterparties: Distinct::within(counted.counterparties),
+            devices: Distinct::within(counted.devices),
+            places: Distinct::within(counted.places),
             originals: Map::default(),
         };
         for index in 0..ring.len() {
@@ -152,7 +155,12 @@ impl Totals {
 }
 
 impl Distinct {
+    fn within(counted: [bool; WINDOWS]) -> Self {
+        Self { counted, held: Map::default(), distinct: [0; WINDOWS] }
+    }
+
     fn enter(&mut self, identity: Identity, inside: [bool; WINDOWS]) {
+        let inside: [bool; WINDOWS] = std::array::from_fn(|window| inside[window] && self.counted[window]);
         // In no window, it would never leave one: nothing would remove it.
         if inside == [false; WINDOWS] {
             return;
@@ -167,6 +175,9 @@ impl Distinct {
     }
 
     fn leave(&mut self, identity: Identity, window: usize) {
+        if !self.counted[window] {
+            return;
+        }
         let Some(held) = self.held.get_mut(&identity) else { return };
         held[window] -= 1;
         self.distinct[window] -= u32::from(held[window] == 0);
@@ -177,7 +188,7 @@ impl Distinct {
 
     fn with(&self, identity: Identity) -> [u32; WINDOWS] {
         let held = self.held.get(&identity).copied().unwrap_or_default();
-        std::array::from_fn(|window| self.distinct[window] + u32::from(held[window] == 0))
+        only(self.counted, std::array::from_fn(|window| self.distinct[window] + u32::from(held[window] == 0)))
     }
 }
 
@@ -254,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_is_in_no_window_leaves_nothing_behind() {
-        let mut distinct = Distinct::default();
+        let mut distinct = Distinct::within([true; WINDOWS]);
         distinct.enter(Identity(7), [false; WINDOWS]);
         assert!(distinct.held.is_empty());
         distinct.enter(Identity(7), [false, false, false, false, true]);

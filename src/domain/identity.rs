@@ -103,10 +103,52 @@ impl LogId {
     }
 
     fn hash(&self, domain: Domain, tag: u8, parts: &[&[u8]]) -> Identity {
-        let mut hasher = SipHasher13::new_with_key(&self.0);
-        hasher.write(&[domain as u8, tag]);
-        parts.iter().for_each(|part| hasher.write(part));
+        let hasher = SipHasher13::new_with_key(&self.0);
+        let mut text = [0; AT_ONCE];
+        let hash = match join(&mut text, &[domain as u8, tag], parts) {
+            Some(text) => hasher.hash(text),
+            None => in_pieces(hasher, &[domain as u8, tag], parts),
+        };
         // 0 is kept for absent values.
-        Identity(hasher.finish().max(1))
+        Identity(hash.max(1))
+    }
+}
+
+/// Texts up to this many bytes are hashed at once, which is quicker than piece by piece and gives the same.
+const AT_ONCE: usize = 136;
+
+/// The pieces in one; `None` where they do not fit.
+fn join<'a>(text: &'a mut [u8; AT_ONCE], head: &[u8; 2], parts: &[&[u8]]) -> Option<&'a [u8]> {
+    text[..head.len()].copy_from_slice(head);
+    let mut length = head.len();
+    for part in parts {
+        text.get_mut(length..length + part.len())?.copy_from_slice(part);
+        length += part.len();
+    }
+    Some(&text[..length])
+}
+
+fn in_pieces(mut hasher: SipHasher13, head: &[u8; 2], parts: &[&[u8]]) -> u64 {
+    hasher.write(head);
+    parts.iter().for_each(|part| hasher.write(part));
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_hashes_the_same_at_once_and_in_pieces() {
+        let long = [b'x'; 2 * AT_ONCE];
+        for length in 0..2 * AT_ONCE {
+            let parts: [&[u8]; 2] = [&long[..length / 3], &long[length / 3..length]];
+            let pieces = in_pieces(SipHasher13::new_with_key(&[9; 16]), &[3, 7], &parts);
+            let mut text = [0; AT_ONCE];
+            let joined = join(&mut text, &[3, 7], &parts);
+            assert_eq!(joined.is_some(), length + 2 <= AT_ONCE);
+            assert!(joined.is_none_or(|text| SipHasher13::new_with_key(&[9; 16]).hash(text) == pieces));
+            assert_eq!(LogId([9; 16]).hash(Domain::Device, 7, &parts), Identity(pieces.max(1)));
+        }
     }
 }

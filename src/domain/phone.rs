@@ -92,6 +92,12 @@ pub struct PhoneKey {
     start: usize,
 }
 
+impl fmt::Debug for PhoneKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PhoneKey(masked)")
+    }
+}
+
 impl PhoneKey {
     /// The key's bytes, all ASCII.
     pub fn as_bytes(&self) -> &[u8] {

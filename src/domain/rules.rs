@@ -14,6 +14,29 @@ pub const WINDOWS: usize = WINDOWS_MS.len();
 /// The longest window, 7 d, in milliseconds.
 pub const LONGEST_WINDOW_MS: i64 = WINDOWS_MS[WINDOWS - 1];
 
+/// For which windows distinct identities are counted, shortest window first; in the others their number is told as 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Counterparties.
+    pub counterparties: [bool; WINDOWS],
+    /// Devices.
+    pub devices: [bool; WINDOWS],
+    /// Places.
+    pub places: [bool; WINDOWS],
+}
+
+impl Counted {
+    /// Everything in every window.
+    pub const ALL: Self = Self { counterparties: [true; WINDOWS], devices: [true; WINDOWS], places: [true; WINDOWS] };
+
+    /// What the feature set reads (`row` reads no other): what nobody reads is not counted.
+    pub const FEATURES: Self = Self {
+        counterparties: [false, false, false, true, false],
+        devices: [false, false, false, false, true],
+        places: [false, false, false, true, false],
+    };
+}
+
 /// Everything besides the log that a partition's state and features depend on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
@@ -31,6 +54,8 @@ pub struct Rules {
     pub scope: Scope,
     /// The most events a phone's ring holds before hourly panes take over.
     pub ring_cap: usize,
+    /// Which distinct counts the windows have.
+    pub counted: Counted,
     /// The country calling code of national phone forms, without plus.
     pub calling_code: String,
     /// The currency that sums and means are in.
@@ -56,6 +81,7 @@ impl Default for Rules {
             utc_offset_ms: 3 * HOUR_MS,
             scope: Scope::Network,
             ring_cap: 32_768,
+            counted: Counted::FEATURES,
             calling_code: String::from("254"),
             home_currency: Currency::KES,
         }

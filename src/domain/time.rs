@@ -95,6 +95,29 @@ impl Serialize for WallTimeUs {
     }
 }
 
+/// One day in seconds.
+const DAY_S: i64 = DAY_MS / SECOND_MS;
+
+/// Days from 0000-03-01, where years end with their leap day, to 1970-01-01; and of 400 years.
+const DAYS_TO_EPOCH: i64 = 719_468;
+const DAYS_OF_ERA: i64 = 146_097;
+
+/// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01 (H. Hinnant, "chrono-Compatible
+/// Low-Level Date Algorithms", 2013); `None` outside the years 0 to 9999.
+fn civil(days: i64) -> Option<(u32, u32, u32)> {
+    let from_march = days.checked_add(DAYS_TO_EPOCH)?;
+    let era = from_march.div_euclid(DAYS_OF_ERA);
+    let day_of_era = from_march.rem_euclid(DAYS_OF_ERA) as u32;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // Months from March on: 153 days are five of them.
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = u32::try_from(era * 400 + i64::from(year_of_era) + next).ok()?;
+    (year <= 9_999).then_some((year, month, day))
+}
+
 /// The longest text of a time: `yyyy-mm-ddThh:mm:ss.ffffffZ`.
 const LONGEST: usize = 27;
 
@@ -112,11 +135,11 @@ impl TimeText {
     /// `yyyy-mm-ddThh:mm:ss.fffZ`: `seconds` since 1970 and a `fraction` of `decimals` digits (3 or 6).
     fn new(seconds: i64, fraction: u32, decimals: usize) -> Self {
         let mut text = Self { bytes: *b"9999-12-31T23:59:59Z.......", len: FRACTION_AT };
-        let Ok(at) = time::OffsetDateTime::from_unix_timestamp(seconds) else { return text };
-        let (date, (hour, minute, second)) = (at.date(), at.to_hms());
-        text.digits(0, 4, date.year().unsigned_abs());
-        for (from, value) in [(5, u8::from(date.month())), (8, date.day()), (11, hour), (14, minute), (17, second)] {
-            text.digits(from, 2, u32::from(value));
+        let Some((year, month, day)) = civil(seconds.div_euclid(DAY_S)) else { return text };
+        let second = seconds.rem_euclid(DAY_S) as u32;
+        text.digits(0, 4, year);
+        for (from, value) in [(5, month), (8, day), (11, second / 3_600), (14, second / 60 % 60), (17, second % 60)] {
+            text.digits(from, 2, value);
         }
         text.bytes[FRACTION_AT - 1] = b'.';
         text.digits(FRACTION_AT, decimals, fraction);
@@ -179,6 +202,21 @@ mod tests {
             assert_eq!(EventTimeMs::parse(text), expected.map(EventTimeMs), "{text}");
             assert_eq!(EventTimeMs::parse_any(text), expected.map(EventTimeMs), "{text}");
         }
+    }
+
+    #[test]
+    fn every_day_is_the_librarys() {
+        let first = time::Date::from_calendar_date(0, time::Month::January, 1).unwrap();
+        let mut date = first;
+        while let Some(next) = date.next_day() {
+            let days = i64::from(date.to_julian_day()) - EPOCH_JULIAN_DAY;
+            let expected = (date.year().unsigned_abs(), u32::from(u8::from(date.month())), u32::from(date.day()));
+            assert_eq!(civil(days), Some(expected));
+            date = next;
+        }
+        assert_eq!(civil(i64::from(first.to_julian_day()) - EPOCH_JULIAN_DAY - 1), None);
+        assert_eq!(civil(i64::from(date.to_julian_day()) - EPOCH_JULIAN_DAY + 1), None);
+        assert_eq!((civil(i64::MAX), civil(i64::MIN)), (None, None));
     }
 
     proptest! {

@@ -6,10 +6,9 @@
 use hashbrown::HashSet;
 
 use super::{
-    amount::Currency,
     identity::Identity,
     ring::{Event, Ring},
-    rules::{LONGEST_WINDOW_MS, WINDOWS, WINDOWS_MS},
+    rules::{LONGEST_WINDOW_MS, Rules, WINDOWS, WINDOWS_MS},
 };
 
 /// What the windows hold as of one moment, shortest window first, the event under judgement included.
@@ -19,21 +18,22 @@ pub struct Windows {
     pub count: [u32; WINDOWS],
     /// Home-currency minor units, reversals left out; saturates.
     pub sum: [i64; WINDOWS],
-    /// Distinct counterparties.
+    /// Distinct counterparties, where [`Rules::counted`] has them.
     pub counterparties: [u32; WINDOWS],
-    /// Distinct devices; unknown is one.
+    /// Distinct devices, likewise; unknown is one.
     pub devices: [u32; WINDOWS],
-    /// Distinct places; unknown is one.
+    /// Distinct places, likewise; unknown is one.
     pub places: [u32; WINDOWS],
 }
 
 /// Scans `ring` as of `a` and adds `current`, which counts in every window whatever its own time.
-pub fn scan(ring: &Ring, current: &Event, a: i64, home: Currency) -> Windows {
+pub fn scan(ring: &Ring, current: &Event, a: i64, rules: &Rules) -> Windows {
+    let (home, counted) = (rules.home_currency, &rules.counted);
     let mut counts = [0_u32; WINDOWS];
     let mut sums = [0_i128; WINDOWS];
-    let mut counterparties = Distinct::default();
-    let mut devices = Distinct::default();
-    let mut places = Distinct::default();
+    let mut counterparties = Distinct::within(&counted.counterparties);
+    let mut devices = Distinct::within(&counted.devices);
+    let mut places = Distinct::within(&counted.places);
     let mut add = |event: &Event, window: usize| {
         counts[window] += 1;
         sums[window] += i128::from(event.money.summed(home).unwrap_or(0));
@@ -44,27 +44,32 @@ pub fn scan(ring: &Ring, current: &Event, a: i64, home: Currency) -> Windows {
         places.add(event.ids.place, window);
     };
     add(current, 0);
+    // Ages grow from event to event, and so does the shortest window that holds them.
+    let mut window = 0;
     for event in ring.newest_first() {
         let age = a - event.t;
         if age >= LONGEST_WINDOW_MS {
             break;
         }
         if age >= 0 {
-            add(&event, shortest_window(age));
+            while age >= WINDOWS_MS[window] {
+                window += 1;
+            }
+            add(&event, window);
         }
     }
     Windows {
         count: running(counts),
         sum: running(sums).map(saturate),
-        counterparties: running(counterparties.first_in),
-        devices: running(devices.first_in),
-        places: running(places.first_in),
+        counterparties: only(counted.counterparties, running(counterparties.first_in)),
+        devices: only(counted.devices, running(devices.first_in)),
+        places: only(counted.places, running(places.first_in)),
     }
 }
 
-/// The shortest window that holds an event `age` milliseconds old (0 <= age < 7 d).
-fn shortest_window(age: i64) -> usize {
-    WINDOWS_MS.iter().filter(|length| age >= **length).count()
+/// 0 in the windows that are not counted.
+pub fn only(counted: [bool; WINDOWS], numbers: [u32; WINDOWS]) -> [u32; WINDOWS] {
+    std::array::from_fn(|window| if counted[window] { numbers[window] } else { 0 })
 }
 
 /// A sum as reported: never overflows.
@@ -82,36 +87,42 @@ fn running<T: Copy + std::ops::AddAssign>(mut per_window: [T; WINDOWS]) -> [T; W
 }
 
 /// Distinct identities, met newest first: each counts from the shortest window it was first met in.
-#[derive(Default)]
 struct Distinct {
+    /// Nothing that only longer windows hold need be told apart.
+    windows: usize,
     first_in: [u32; WINDOWS],
-    few: Few,
-    many: HashSet<Identity, foldhash::fast::RandomState>,
-}
-
-/// The first identities, compared one by one; beyond them a set takes over.
-struct Few {
+    /// One bit for each identity seen: where it is not set, the identity is new.
+    seen: u64,
+    few: [Identity; FEW],
     len: usize,
-    seen: [Identity; FEW],
+    many: Option<HashSet<Identity, foldhash::fast::RandomState>>,
 }
 
+/// The first identities are compared one by one; beyond them a set takes over.
 const FEW: usize = 24;
 
-impl Default for Few {
-    fn default() -> Self {
-        Self { len: 0, seen: [Identity::ABSENT; FEW] }
-    }
-}
-
 impl Distinct {
+    /// None yet; up to the longest of the windows counted.
+    fn within(counted: &[bool; WINDOWS]) -> Self {
+        let windows = counted.iter().rposition(|counted| *counted).map_or(0, |longest| longest + 1);
+        Self { windows, first_in: [0; WINDOWS], seen: 0, few: [Identity::ABSENT; FEW], len: 0, many: None }
+    }
+
+    #[inline]
     fn add(&mut self, identity: Identity, window: usize) {
-        if self.few.seen[..self.few.len].contains(&identity) {
+        if window >= self.windows {
             return;
         }
-        if self.few.len < FEW {
-            self.few.seen[self.few.len] = identity;
-            self.few.len += 1;
-        } else if !self.many.insert(identity) {
+        // Identities are hashes: their low bits are as good as any.
+        let bit = 1 << (identity.0 & 63);
+        if self.seen & bit != 0 && self.few[..self.len].contains(&identity) {
+            return;
+        }
+        self.seen |= bit;
+        if self.len < FEW {
+            self.few[self.len] = identity;
+            self.len += 1;
+        } else if !self.many.get_or_insert_default().insert(identity) {
             return;
         }
         self.first_in[window] += 1;

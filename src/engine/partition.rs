@@ -8,12 +8,13 @@ use std::sync::Arc;
 use super::phones::{Found, Phones};
 use crate::domain::{
     decode::decode,
-    features::Row,
+    features::{self, Row},
     flags::Flags,
     history::{Footprint, History, Observed},
     identity::{LogId, Subject},
     invalid::Invalid,
     partitioner::partition_of,
+    phone::PhoneKey,
     place,
     ring::{Event, Money},
     row,
@@ -58,9 +59,10 @@ enum Reach {
 
 /// What a record turned out to be.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every record is a transaction: a box of its own would cost more than the room")]
 pub enum Step<'a> {
     /// A transaction, judged.
-    Judged(Box<Judged<'a>>),
+    Judged(Judged<'a>),
     /// No transaction; nothing changed.
     Invalid(Box<Invalid>),
 }
@@ -72,6 +74,8 @@ pub struct Judged<'a> {
     pub offset: i64,
     /// The transaction.
     pub transaction: Transaction<'a>,
+    /// Its phone as a Kafka key.
+    pub key: PhoneKey,
     /// t: the timestamp, clamped.
     pub event_time: EventTimeMs,
     /// What it is.
@@ -120,7 +124,7 @@ impl Partition {
     /// Applies the record and judges it.
     pub fn step<'a>(&mut self, record: &Record<'a>) -> Step<'a> {
         match decode(record, &self.rules) {
-            Ok(transaction) => Step::Judged(Box::new(self.step_decoded(transaction, record))),
+            Ok(transaction) => Step::Judged(self.step_decoded(transaction, record)),
             Err(invalid) => {
                 self.next = record.offset + 1;
                 Step::Invalid(invalid)
@@ -135,7 +139,8 @@ impl Partition {
         let arrival = self.arrive(&transaction, record);
         flags.set(Flags::TIME_ADJUSTED, arrival.event.t != transaction.timestamp.0);
         flags.set(Flags::FOREIGN_CURRENCY, transaction.currency != self.rules.home_currency);
-        flags.set(Flags::MISROUTED, self.misrouted(&transaction));
+        let key = transaction.phone.key();
+        flags.set(Flags::MISROUTED, partition_of(key.as_bytes(), self.place.partitions) != self.place.partition);
         let profiles_complete = self.complete_since(PROFILE_WARMING_MS);
         flags.set(
             Flags::WARMING,
@@ -154,12 +159,15 @@ impl Partition {
         let profile = profile.filter(|_| profiles_complete);
         let row = row::compute(&transaction, event, arrival.geo, &observed.windows, profile, rules);
         match known {
-            Some(history) if judgement == Judgement::Scored => history.insert(event, arrival.geo, rules),
+            Some(history) if judgement == Judgement::Scored => {
+                // The row has it wherever the amount enters sums and means.
+                history.insert(event, arrival.geo, Some(row[features::LOG_AMOUNT]), rules);
+            }
             None if judgement == Judgement::Scored => arrival.begin(&mut self.phones, rules),
             _ => {}
         }
         let (offset, event_time) = (record.offset, EventTimeMs(event.t));
-        Judged { offset, event_time, judgement, flags, row, transaction }
+        Judged { offset, event_time, judgement, flags, row, key, transaction }
     }
 
     /// Applies the record as [`Partition::step`] does, without judging it: recovery's silent replay.
@@ -172,7 +180,7 @@ impl Partition {
         let known = known(&mut self.phones, &arrival, rules).map(|found| self.phones.at(found));
         let scored = arrival.judge(known.as_deref(), rules) == Judgement::Scored;
         match known {
-            Some(history) if scored => history.insert(&arrival.event, arrival.geo, rules),
+            Some(history) if scored => history.insert(&arrival.event, arrival.geo, None, rules),
             None if scored => arrival.begin(&mut self.phones, rules),
             _ => {}
         }
@@ -243,10 +251,6 @@ impl Partition {
         }
     }
 
-    fn misrouted(&self, transaction: &Transaction<'_>) -> bool {
-        partition_of(transaction.phone.key().as_bytes(), self.place.partitions) != self.place.partition
-    }
-
     /// Whether state reaches back `span` milliseconds behind the watermark.
     fn complete_since(&self, span: i64) -> bool {
         match (self.reach, self.watermark) {
@@ -272,7 +276,7 @@ impl Arrival {
 
     /// Begins its phone's history with the event.
     fn begin(&self, phones: &mut Phones, rules: &Rules) {
-        phones.add(self.subject, History::starting(&self.event)).insert(&self.event, self.geo, rules);
+        phones.add(self.subject, History::starting(&self.event)).insert(&self.event, self.geo, None, rules);
     }
 }
 

@@ -227,7 +227,7 @@ impl Writer<'_> {
                 if emitted.flags.has(crate::domain::flags::Flags::MISROUTED) {
                     shared.telemetry.metrics.misrouted(judged.transaction.institution_id.as_deref());
                 }
-                (emitted, Some(judged.transaction.phone.key()))
+                (emitted, Some(judged.key))
             }
             Step::Invalid(invalid) => {
                 self.tally.invalid(invalid.reason);

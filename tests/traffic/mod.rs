@@ -9,7 +9,7 @@
 
 use sentra::domain::{
     amount::Currency,
-    rules::{Rules, Scope, WINDOWS_MS},
+    rules::{Counted, Rules, Scope, WINDOWS_MS},
     time::{DAY_MS, EventTimeMs, HOUR_MS, MINUTE_MS, SECOND_MS},
     transaction::Record,
 };
@@ -164,6 +164,13 @@ pub fn scene(seed: u64, most: i64) -> Scene {
     Scene { rules, records }
 }
 
+/// Neither all windows nor those of the features; what features read is counted, as it must be.
+const ODD: Counted = Counted {
+    counterparties: [true, false, false, true, false],
+    devices: [false, true, false, false, true],
+    places: [false, false, true, true, true],
+};
+
 fn rules(dice: &mut Dice) -> Rules {
     let lateness_ms = dice.pick(&[DAY_MS, DAY_MS, HOUR_MS, SECOND_MS, 9 * DAY_MS]);
     Rules {
@@ -172,6 +179,7 @@ fn rules(dice: &mut Dice) -> Rules {
         duplicate_ms: dice.pick(&[DAY_MS, 5 * MINUTE_MS, 7 * DAY_MS]),
         forget_ms: lateness_ms + dice.pick(&[7 * DAY_MS, 12 * DAY_MS, 180 * DAY_MS]),
         scope: dice.pick(&[Scope::Network, Scope::Institution]),
+        counted: dice.pick(&[Counted::ALL, Counted::ALL, Counted::FEATURES, ODD]),
         ring_cap: dice.pick(&[32_768, 3, 10, 33, 64, 65, 66, 72, 80]),
         home_currency: Currency::parse("KES").expect("a currency"),
         ..Rules::default()
