@@ -30,6 +30,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const RECORDS: u64 = 400_000;
 const PARTITIONS: i32 = 4;
 const BATCH: usize = 256;
+const AHEAD: usize = 16;
 
 /// A record of the month, in memory as a broker's fetch would be.
 struct Kept {
@@ -106,15 +107,25 @@ fn whole(kept: &[Kept], model: &Arc<Model>) -> Spent {
     let mut lanes: Vec<Lane> = (0..PARTITIONS).map(lane).collect();
     let (mut rows, mut raw, mut out): (Vec<Row>, Vec<f64>, Vec<u8>) = Default::default();
     let mut spent = Spent::default();
+    let mut ahead = Vec::with_capacity(AHEAD);
     for (number, batch) in kept.chunks(BATCH).enumerate() {
         let began = Instant::now();
         rows.clear();
         let mut steps = Vec::with_capacity(BATCH);
-        for (at, one) in batch.iter().enumerate() {
-            let step = lanes[one.partition].engine.step(&record(one, number * BATCH + at));
-            if let Step::Judged(judged) = &step {
-                rows.push(judged.row);
-                steps.push((one.partition, step));
+        for (part, batch) in batch.chunks(AHEAD).enumerate() {
+            // As a shard's turn does it.
+            let first = number * BATCH + part * AHEAD;
+            ahead.extend(batch.iter().zip(first..).map(|(one, offset)| {
+                (one.partition, lanes[one.partition].engine.read(&record(one, offset)))
+            }));
+            ahead.iter_mut().for_each(|(partition, read)| lanes[*partition].engine.look_for(read));
+            ahead.iter().for_each(|(partition, read)| lanes[*partition].engine.fetch(read));
+            for (partition, read) in ahead.drain(..) {
+                let step = lanes[partition].engine.apply(read);
+                if let Step::Judged(judged) = &step {
+                    rows.push(judged.row);
+                    steps.push((partition, step));
+                }
             }
         }
         let stepped = Instant::now();

@@ -3,6 +3,8 @@
 //! Invariant: its answers are a function of the events inserted, the watermark at the question and the rules; when
 //! pruning and caching happen never shows.
 
+use std::hint::black_box;
+
 use super::{
     hot::{Excess, Totals},
     identity::Identity,
@@ -138,6 +140,12 @@ impl History {
         }
         let logged = event.money.summed(home).map(|minor| (minor, log.unwrap_or_else(|| log_amount(minor))));
         self.profile.learn(event, logged, geo);
+    }
+
+    /// Loads what the next event will meet: the ring's ends, the known identities, the hot tables' own fields.
+    pub fn fetch(&self) {
+        let totals = self.hot.as_ref().and_then(|hot| hot.totals.as_ref());
+        black_box((self.ring.oldest(), self.ring.newest(), self.profile.first_known(), totals.is_some()));
     }
 
     /// How many events the ring holds.
