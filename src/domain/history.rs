@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use super::{
     hot::{Excess, Totals},
-    identity::Identity,
+    identity::{Identities, Identity},
     place::GeoPoint,
     profile::Profile,
     ring::{Event, Ring},
@@ -142,10 +142,12 @@ impl History {
         self.profile.learn(event, logged, geo);
     }
 
-    /// Loads what the next event will meet: the ring's ends, the known identities, the hot tables' own fields.
-    pub fn fetch(&self) {
-        let totals = self.hot.as_ref().and_then(|hot| hot.totals.as_ref());
-        black_box((self.ring.oldest(), self.ring.newest(), self.profile.first_known(), totals.is_some()));
+    /// Loads what the next event will meet: the ring's ends, the known identities, the hot tables' entries.
+    pub fn fetch(&self, ids: &Identities) {
+        black_box((self.ring.oldest(), self.ring.newest(), self.profile.first_known()));
+        if let Some(totals) = self.hot.as_ref().and_then(|hot| hot.totals.as_ref()) {
+            totals.fetch(&self.ring, ids);
+        }
     }
 
     /// How many events the ring holds.

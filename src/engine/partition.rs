@@ -59,7 +59,10 @@ enum Reach {
 
 /// What a record turned out to be.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every record is a transaction: a box of its own would cost more than the room")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every record is a transaction: a box of its own would cost more than the room"
+)]
 pub enum Step<'a> {
     /// A transaction, judged.
     Judged(Judged<'a>),
@@ -164,8 +167,8 @@ impl Partition {
     /// Has the memory fetched that [`Partition::apply`] will touch, so that several records wait for theirs together.
     /// Never shows in any result.
     pub fn fetch(&self, read: &Read<'_>) {
-        if let Ok(Content { hint: Some(found), .. }) = &read.content {
-            self.phones.fetch(*found);
+        if let Ok(Content { hint: Some(found), ids, .. }) = &read.content {
+            self.phones.fetch(*found, ids);
         }
     }
 

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 
 use crate::domain::{
     history::{Footprint, History},
-    identity::Subject,
+    identity::{Identities, Subject},
 };
 
 /// Entries a chunk holds; chunks are never reallocated.
@@ -66,9 +66,9 @@ impl Phones {
 
     /// Has the processor fetch the memory of the history found there: these loads wait for one another only in the
     /// order of their addresses, so those of several histories overlap.
-    pub fn fetch(&self, found: Found) {
+    pub fn fetch(&self, found: Found, ids: &Identities) {
         if let Some(entry) = slot(&self.chunks, found.0) {
-            entry.history.fetch();
+            entry.history.fetch(ids);
         }
     }
 
