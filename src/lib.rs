@@ -17,6 +17,7 @@
 //! | [`engine`] | one partition's step, the reader's rule, replay: bytes in, values out |
 //! | [`kafka`] | clients, topics, the verdict tail, dead letters |
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
+//! | [`store`] | PostgreSQL: migrations, the sink, questions |
 //! | [`train`] | simulated traffic, data set, fitting, report |
 //! | [`config`] | one table of settings, their sources and checks |
 //! | [`telemetry`] | logs, metrics, health |
@@ -37,5 +38,6 @@ pub mod engine;
 pub mod kafka;
 pub mod model;
 pub mod shard;
+pub mod store;
 pub mod telemetry;
 pub mod train;
