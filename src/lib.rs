@@ -16,6 +16,7 @@
 //! | [`model`] | LightGBM text → flat trees, evaluation, explanation, the model folder |
 //! | [`engine`] | one partition's step, the reader's rule, replay: bytes in, values out |
 //! | [`kafka`] | clients, topics, the verdict tail, dead letters |
+//! | [`feed`] | the verdict tail's follower, and the live feed over WebSocket |
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
 //! | [`train`] | simulated traffic, data set, fitting, report |
 //! | [`config`] | one table of settings, their sources and checks |
@@ -34,6 +35,7 @@ pub mod config;
 pub mod doctor;
 pub mod domain;
 pub mod engine;
+pub mod feed;
 pub mod kafka;
 pub mod model;
 pub mod shard;
