@@ -18,6 +18,7 @@
 //! | [`kafka`] | clients, topics, the verdict tail, dead letters |
 //! | [`feed`] | the verdict tail's follower, and the live feed over WebSocket |
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
+//! | [`api`] | the HTTP interface: score, stored verdicts, health, its own description |
 //! | [`train`] | simulated traffic, data set, fitting, report |
 //! | [`config`] | one table of settings, their sources and checks |
 //! | [`telemetry`] | logs, metrics, health |
@@ -28,6 +29,7 @@
 
 #![warn(missing_docs)]
 
+pub mod api;
 pub mod app;
 pub mod bench;
 pub mod cli;
