@@ -17,6 +17,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
+    api::{self, ApiError},
     config::Config,
     domain::transaction::wire_enum,
     kafka::{layout::LayoutError, topics::TopicsError},
@@ -36,6 +37,8 @@ wire_enum! {
     Role {
         /// Transactions in, verdicts out.
         Score = "score",
+        /// Verdicts and the line itself over HTTP.
+        Serve = "serve",
     }
 }
 
@@ -57,6 +60,9 @@ pub enum AppError {
     /// Topics that production does not accept, one a line.
     #[error("{0}\nENVIRONMENT=production refuses what development warns of; see sentra topics check")]
     Unfit(String),
+    /// The HTTP interface cannot start, or ended.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// A shard failed.
     #[error("shard {number}: {error}")]
     Shard {
@@ -115,6 +121,11 @@ fn prepare(
                 let model = Arc::new(Model::load(&config.model.path)?);
                 tracing::info!(model = %model.name, model_version = %model.version, "model loaded");
                 Box::new(move || score::run(config, model, shards, telemetry, &stop))
+            }
+            Role::Serve => {
+                let all = roles.iter().map(|role| role.as_str()).collect();
+                let server = api::Server::bind(config, all, telemetry)?;
+                Box::new(move || Ok(server.run(&stop)?))
             }
         };
         parts.push((*role, body));

@@ -16,8 +16,10 @@
 //! | [`model`] | LightGBM text → flat trees, evaluation, explanation, the model folder |
 //! | [`engine`] | one partition's step, the reader's rule, replay: bytes in, values out |
 //! | [`kafka`] | clients, topics, the verdict tail, dead letters |
+//! | [`feed`] | the verdict tail's follower, and the live feed over WebSocket |
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
 //! | [`store`] | PostgreSQL: migrations, the sink, questions |
+//! | [`api`] | the HTTP interface: score, stored verdicts, health, its own description |
 //! | [`train`] | simulated traffic, data set, fitting, report |
 //! | [`config`] | one table of settings, their sources and checks |
 //! | [`telemetry`] | logs, metrics, health |
@@ -28,6 +30,7 @@
 
 #![warn(missing_docs)]
 
+pub mod api;
 pub mod app;
 pub mod bench;
 pub mod cli;
@@ -35,6 +38,7 @@ pub mod config;
 pub mod doctor;
 pub mod domain;
 pub mod engine;
+pub mod feed;
 pub mod kafka;
 pub mod model;
 pub mod shard;

@@ -1,8 +1,8 @@
 //! From settings to the typed [`Config`], and the limits that hold between settings.
 
 use super::{
-    Backend, Config, ConfigErrors, Environment, KafkaConfig, LogFormat, ModelConfig, ScoreConfig, ServeConfig,
-    SinkConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings, table::*, value::Value,
+    Backend, Config, ConfigErrors, Environment, FeedConfig, KafkaConfig, LogFormat, ModelConfig, ScoreConfig,
+    ServeConfig, SinkConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings, table::*, value::Value,
 };
 use crate::{
     domain::{
@@ -57,7 +57,27 @@ impl Settings {
             telemetry: self.telemetry(),
             serve: ServeConfig { host: self.text(SERVE_HOST).to_owned(), port: self.int(SERVE_PORT) as u16 },
             sink: self.sink(),
+            serve: self.serve(),
+            sink: SinkConfig { database_url: self.get(SINK_DATABASE_URL).secret().cloned() },
         })
+    }
+
+    fn serve(&self) -> ServeConfig {
+        let origins = self.text(SERVE_CORS_ORIGINS).split(',').map(str::trim).filter(|origin| !origin.is_empty());
+        ServeConfig {
+            host: self.text(SERVE_HOST).to_owned(),
+            port: self.int(SERVE_PORT) as u16,
+            token: self.get(SERVE_TOKEN).secret().cloned(),
+            cors_origins: origins.map(str::to_owned).collect(),
+            score_deadline_ms: self.int(SERVE_SCORE_DEADLINE_MS) as u64,
+            max_waiting: self.int(SERVE_MAX_WAITING) as usize,
+            max_connections: self.int(SERVE_MAX_CONNECTIONS) as usize,
+            feed: FeedConfig {
+                clients: self.int(SERVE_FEED_CLIENTS) as usize,
+                backlog: self.int(SERVE_FEED_BACKLOG) as usize,
+                catch_ups: self.int(SERVE_FEED_CATCH_UPS) as usize,
+            },
+        }
     }
 
     fn kafka(&self) -> KafkaConfig {
@@ -176,6 +196,15 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Problem> {
         settings.int(SCORE_UNDELIVERED) < settings.int(SCORE_BATCH),
         String::from("score.undelivered must be at least score.batch, or one turn could pass it; raise it"),
     );
+    let open = !is_loopback(settings.text(SERVE_HOST)) && !settings.get(SERVE_TOKEN).is_set();
+    rule(
+        &[SERVE_HOST, SERVE_TOKEN],
+        open,
+        String::from(
+            "serve.host is open to other machines, so serve.token (or SENTRA__SERVE__TOKEN_FILE) must be set; \
+             set it, or let serve.host be 127.0.0.1",
+        ),
+    );
     let topics = [TOPICS_TRANSACTIONS, TOPICS_VERDICTS, TOPICS_DLQ];
     for (at, a) in topics.into_iter().enumerate() {
         for b in topics.into_iter().skip(at + 1) {
@@ -184,4 +213,10 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Problem> {
         }
     }
     found
+}
+
+/// Whether only this machine can reach what listens there; a name other than `localhost` may be anything.
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -143,6 +143,29 @@ pub struct ServeConfig {
     pub host: String,
     /// Port to listen on.
     pub port: u16,
+    /// What a request must bring; without one only this machine is listened to.
+    pub token: Option<Secret>,
+    /// Origins whose pages may call.
+    pub cors_origins: Vec<String>,
+    /// How long a request waits for its verdict, in milliseconds.
+    pub score_deadline_ms: u64,
+    /// Requests that may wait at once.
+    pub max_waiting: usize,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// The live feed.
+    pub feed: FeedConfig,
+}
+
+/// The live feed's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedConfig {
+    /// Clients at once.
+    pub clients: usize,
+    /// Newest frames kept for all of them.
+    pub backlog: usize,
+    /// Clients that catch up from the topic at once.
+    pub catch_ups: usize,
 }
 
 /// The database; read by the sink role.

@@ -111,9 +111,15 @@ fn setting_schema(setting: &Setting) -> Json {
         Kind::Currency => json!({"type": "string", "pattern": "^[A-Z]{3}$"}),
         Kind::CallingCode => json!({"type": "string", "pattern": "^[1-9][0-9]{0,2}$"}),
         Kind::Topic => json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"}),
-        Kind::Text | Kind::Servers | Kind::Path | Kind::Listen | Kind::Filter | Kind::Secret => {
-            json!({"type": "string", "minLength": 1})
-        }
+        Kind::Text
+        | Kind::Servers
+        | Kind::Path
+        | Kind::Listen
+        | Kind::Host
+        | Kind::Origins
+        | Kind::Filter
+        | Kind::Secret => json!({"type": "string", "minLength": 1}),
+        Kind::Token => json!({"type": "string", "pattern": "^[A-Za-z0-9._~+/=-]{16,512}$"}),
     };
     schema["description"] = json!(format!("{} Wanted: {}.", setting.doc, setting.kind.describe()));
     if let Some(Ok(default)) = setting.default.map(|text| default_json(setting.kind, text)) {

@@ -33,7 +33,7 @@ impl Setting {
 
     /// Whether its value is never printed, and may come from a file.
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret)
+        matches!(self.kind, Kind::Secret | Kind::Token)
     }
 
     /// The section, empty at the top of the file, and the name in it.
@@ -155,10 +155,27 @@ settings! {
     TELEMETRY_FORMAT: Setting::new("telemetry.format", Kind::Choice(&["auto", "json", "pretty"]), "auto",
         "Shape of log lines; auto is pretty on a terminal, else json.");
 
-    SERVE_HOST: Setting::new("serve.host", Kind::Text, "127.0.0.1",
-        "Address of the HTTP interface; used from the serve role on.").alias("API_HOST");
+    SERVE_HOST: Setting::new("serve.host", Kind::Host, "127.0.0.1",
+        "Address of the HTTP interface; any but this machine's own (loopback) also wants serve.token.").alias("API_HOST");
     SERVE_PORT: Setting::new("serve.port", Kind::Int(0, 65_535), "8000",
-        "Port of the HTTP interface; used from the serve role on.").alias("API_PORT");
+        "Port of the HTTP interface; 0 takes a free one.").alias("API_PORT");
+    SERVE_TOKEN: Setting::unset("serve.token", Kind::Token,
+        "Bearer token that every request must bring, but for /v1/health, /livez and /readyz; at least 16 characters.");
+    SERVE_CORS_ORIGINS: Setting::unset("serve.cors_origins", Kind::Origins,
+        "Web origins whose pages may call the HTTP interface, separated by commas; none when unset.");
+    SERVE_SCORE_DEADLINE_MS: Setting::new("serve.score_deadline_ms", Kind::Int(1, 10_000), "200",
+        "How long POST /v1/score waits for the verdict before it says where to fetch it.");
+    SERVE_MAX_WAITING: Setting::new("serve.max_waiting", Kind::Int(1, 100_000), "1024",
+        "Requests that may wait for a verdict at once; more are told to come again.");
+    SERVE_MAX_CONNECTIONS: Setting::new("serve.max_connections", Kind::Int(1, 100_000), "4096",
+        "Connections to the HTTP interface at once, live feeds among them; more are closed.");
+    SERVE_FEED_CLIENTS: Setting::new("serve.feed_clients", Kind::Int(1, 100_000), "2000",
+        "Clients of the live feed at once; more are told to come again.");
+    SERVE_FEED_BACKLOG: Setting::new("serve.feed_backlog", Kind::Int(64, 1_000_000), "16384",
+        "Newest frames kept for all clients of the feed; one that lags half of it behind gets only alerts.");
+    SERVE_FEED_CATCH_UPS: Setting::new("serve.feed_catch_ups", Kind::Int(1, 256), "4",
+        "Clients that may read the topic at once to catch up from a cursor; others wait, or are told to come again.");
+
     SINK_DATABASE_URL: Setting::unset("sink.database_url", Kind::Secret,
         "PostgreSQL connection string, postgres://user:password@host:5432/database?sslmode=verify-full; for sink and serve.").alias("DATABASE_URL");
     SINK_BATCH: Setting::new("sink.batch", Kind::Int(1, 100_000), "10000", "Most rows the sink stores in one transaction.");

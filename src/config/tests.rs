@@ -1,6 +1,7 @@
 //! Sources, precedence, and what is said when something is wrong.
 
 mod kinds;
+mod serve;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -85,6 +86,7 @@ fn the_familiar_variables_are_read() {
     let inputs = given("")
         .var("DATABASE_URL", "postgres://u:pw@db/sentra")
         .var("API_HOST", "0.0.0.0")
+        .var("SENTRA__SERVE__TOKEN", "0123456789abcdef")
         .var("API_PORT", "8080")
         .var("MODEL_PATH", "/models/x")
         .var("ENVIRONMENT", "production")
@@ -92,7 +94,7 @@ fn the_familiar_variables_are_read() {
         .var("KAFKA_BOOTSTRAP_SERVERS", "a:1,b:2");
     let config = inputs.load();
     assert_eq!(config.sink.database_url.unwrap().expose(), "postgres://u:pw@db/sentra");
-    assert_eq!(config.serve, ServeConfig { host: String::from("0.0.0.0"), port: 8080 });
+    assert_eq!((config.serve.host.as_str(), config.serve.port), ("0.0.0.0", 8080));
     assert_eq!(config.model.path, PathBuf::from("/models/x"));
     assert_eq!(config.environment, Environment::Production);
     assert_eq!(config.telemetry.log, "info,sentra=debug", "DEBUG raises the log");

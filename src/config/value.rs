@@ -39,10 +39,16 @@ pub enum Kind {
     CallingCode,
     /// `ip:port` or `off`.
     Listen,
+    /// A host's name or IP address.
+    Host,
+    /// Web origins, separated by commas.
+    Origins,
     /// A tracing filter.
     Filter,
     /// Never printed.
     Secret,
+    /// A secret that goes into a header of HTTP.
+    Token,
 }
 
 /// A valid value.
@@ -94,6 +100,8 @@ impl Kind {
         match self {
             Self::Secret if text.is_empty() => Err(String::from("is empty; remove it or give it a value")),
             Self::Secret => Ok(Value::Secret(Secret::new(text.to_owned()))),
+            Self::Token if is_token(text) => Ok(Value::Secret(Secret::new(text.to_owned()))),
+            Self::Token => Err(format!("is not {}", self.describe())),
             _ => self.read(text).ok_or_else(|| format!("{} is not {}", printable(text), self.describe())),
         }
     }
@@ -118,7 +126,9 @@ impl Kind {
             Self::Listen if text == OFF => Some(Value::Listen(None)),
             Self::Listen => text.parse().ok().map(|address| Value::Listen(Some(address))),
             Self::Filter => is_filter(text).then(|| owned(text)),
-            Self::Secret => None,
+            Self::Host => is_host(text).then(|| owned(text)),
+            Self::Origins => text.split(',').all(is_origin).then(|| owned(text)),
+            Self::Secret | Self::Token => None,
         }
     }
 
@@ -154,7 +164,12 @@ impl Kind {
             Self::CallingCode => String::from("a calling code such as 254 (1 to 3 digits, no plus)"),
             Self::Listen => String::from("an address such as 127.0.0.1:9464, or off"),
             Self::Filter => String::from("a log filter such as info or info,sentra::shard=debug"),
+            Self::Host => String::from("a host name or IP address, without a port"),
+            Self::Origins => {
+                String::from("a list such as https://console.example,http://localhost:3000 (no path, no *)")
+            }
             Self::Secret => String::from("a text"),
+            Self::Token => format!("a text of {TOKEN_CHARACTERS:?} of A-Z a-z 0-9 - . _ ~ + / ="),
         }
     }
 }
@@ -239,6 +254,35 @@ fn is_server(server: &str) -> bool {
         None => !host.is_empty() && !host.contains([':', '/', ' ', '@']),
     };
     host_fits && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// How long a token is: below it could be guessed, above it headers become too large.
+const TOKEN_CHARACTERS: std::ops::RangeInclusive<usize> = 16..=512;
+
+/// What a bearer token may hold (RFC 6750, `b64token`).
+fn is_token(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    TOKEN_CHARACTERS.contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn is_host(text: &str) -> bool {
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    text.parse::<std::net::IpAddr>().is_ok() || (!text.is_empty() && text.bytes().all(name))
+}
+
+/// `https://host[:port]`, as browsers spell it in the header Origin: lower case, no path.
+fn is_origin(text: &str) -> bool {
+    let text = text.trim();
+    let Some(address) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse::<u16>().is_ok_and(|port| port > 0)),
+        _ => (address, true),
+    };
+    let host_fits = match host.strip_prefix('[') {
+        Some(v6) => v6.strip_suffix(']').is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => is_host(host) && !host.contains(':'),
+    };
+    port && host_fits && !text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// Kafka's own rule (`org.apache.kafka.common.internals.Topic`).

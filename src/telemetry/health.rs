@@ -121,6 +121,11 @@ impl Health {
         };
     }
 
+    /// What was said with [`Health::hold`] and not cleared.
+    pub fn held(&self, about: &str) -> Option<String> {
+        self.state().held.get(about).cloned()
+    }
+
     /// Why the process counts as stuck; empty is alive.
     pub fn stuck(&self, now: Instant) -> Vec<String> {
         let now_ms = now.saturating_duration_since(self.0.born).as_millis();
@@ -131,6 +136,25 @@ impl Health {
 
     /// Why the process is not ready; empty is ready.
     pub fn unready(&self, now: Instant) -> Vec<String> {
+        self.unready_about(now, |_| true)
+    }
+
+    /// The same of one role alone, by the things it holds: `score` has the shards, the broker and all that no other
+    /// role names, `serve` the verdict tail and the listener, `sink` what begins with its name.
+    pub fn unready_of(&self, role: &str, now: Instant) -> Vec<String> {
+        match role {
+            "serve" => self.held_about(|about| role_of(about) == "serve"),
+            "sink" => self.held_about(|about| role_of(about) == "sink"),
+            _ => self.unready_about(now, |about| role_of(about) == "score"),
+        }
+    }
+
+    fn held_about(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let state = self.state();
+        state.held.iter().filter(|(about, _)| wanted(about)).map(|(about, why)| format!("{about}: {why}")).collect()
+    }
+
+    fn unready_about(&self, now: Instant, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let state = self.state();
         let joining = state.joining.iter().map(|shard| format!("shard {shard} has not joined the consumer group yet"));
         let down = state.broker_down.iter().map(|(shard, (since, why))| {
@@ -142,7 +166,7 @@ impl Health {
         let refused = refused.map(|(partition, (_, why))| {
             format!("partition {partition} is refused: {}", why.as_deref().unwrap_or("no reason given"))
         });
-        let held = state.held.iter().map(|(about, why)| format!("{about}: {why}"));
+        let held = state.held.iter().filter(|(about, _)| wanted(about)).map(|(about, why)| format!("{about}: {why}"));
         let recovering = recovering.map(|count| format!("partitions recovering: {count}"));
         joining.chain(down).chain(recovering).chain(refused).chain(held).collect()
     }
@@ -160,6 +184,15 @@ impl Health {
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change is a single insert or remove: a panic elsewhere leaves nothing half done.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose a thing is that speaks against readiness.
+fn role_of(about: &str) -> &'static str {
+    match about {
+        "verdict tail" | "serve" => "serve",
+        _ if about.starts_with("sink") => "sink",
+        _ => "score",
     }
 }
 

@@ -12,6 +12,7 @@ use prometheus::{
     Registry, TextEncoder, core::Collector,
 };
 
+use super::feed::FeedMetrics;
 use crate::domain::transaction::wire_enum;
 
 wire_enum! {
@@ -48,6 +49,9 @@ const LATENCY_BUCKETS: &[f64] = &[0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.20
 /// Seconds; from an empty log to hours of it.
 const RECOVER_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0];
 
+/// Seconds; the service levels' edges, with a request's longest time above.
+const HTTP_BUCKETS: &[f64] = &[0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.200, 0.5, 1.0, 5.0, 15.0];
+
 /// How many institutions are told apart in a label; the others are `other`.
 const MAX_INSTITUTIONS: usize = 64;
 
@@ -79,6 +83,13 @@ pub struct Metrics {
     pub(super) dead_letters_lost: IntCounter,
     phones: IntGaugeVec,
     state_bytes: IntGaugeVec,
+    http_requests: IntCounterVec,
+    http_seconds: HistogramVec,
+    http_in_flight: IntGauge,
+    http_connections: IntGauge,
+    http_refused: IntCounter,
+    /// The live feed's.
+    pub feed: FeedMetrics,
 }
 
 impl Metrics {
@@ -116,6 +127,28 @@ impl Metrics {
             dead_letters_lost: counter(&to, "sentra_dead_letters_lost_total", "Dead letters refused for good"),
             phones: gauge_of(&to, "sentra_phones", "Phones in memory", &["shard"]),
             state_bytes: gauge_of(&to, "sentra_state_bytes", "Bytes of state in memory", &["shard", "part"]),
+            http_requests: added(
+                &to,
+                IntCounterVec::new(
+                    Opts::new("sentra_http_requests_total", "Requests by route and status"),
+                    &["route", "status"],
+                ),
+            ),
+            http_seconds: histograms(
+                &to,
+                "sentra_http_request_seconds",
+                "Time from a request's head to its answer",
+                HTTP_BUCKETS,
+                "route",
+            ),
+            http_in_flight: added(&to, IntGauge::new("sentra_http_in_flight", "Requests under way")),
+            http_connections: added(&to, IntGauge::new("sentra_http_connections", "Open connections")),
+            http_refused: counter(
+                &to,
+                "sentra_http_refused_connections_total",
+                "Connections closed for being too many",
+            ),
+            feed: FeedMetrics::new(&to),
             registry: to,
         }
     }
@@ -160,6 +193,27 @@ impl Metrics {
         }
     }
 
+    /// A request was answered; `route` as it is declared, never as it was asked for.
+    pub fn http(&self, route: &str, status: u16, took: Duration) {
+        self.http_requests.with_label_values(&[route, &status.to_string()]).inc();
+        self.http_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// Requests that came (1) or went (-1).
+    pub fn http_in_flight(&self, change: i64) {
+        self.http_in_flight.add(change);
+    }
+
+    /// Connections that came (1) or went (-1).
+    pub fn http_connections(&self, change: i64) {
+        self.http_connections.add(change);
+    }
+
+    /// A connection too many was closed.
+    pub fn http_refused(&self) {
+        self.http_refused.inc();
+    }
+
     /// Prometheus' text format.
     pub(super) fn render(&self) -> String {
         let mut text = Vec::new();
@@ -190,17 +244,17 @@ fn clamped(count: usize) -> i64 {
 }
 
 /// Registers what was built; names and labels are literals of this file, which a test builds.
-fn added<C: Collector + Clone + 'static>(registry: &Registry, built: prometheus::Result<C>) -> C {
+pub(super) fn added<C: Collector + Clone + 'static>(registry: &Registry, built: prometheus::Result<C>) -> C {
     let collector = built.expect("a metric's name and labels are literals, and well formed");
     registry.register(Box::new(collector.clone())).expect("each metric is registered once, by a name of its own");
     collector
 }
 
-fn counter(to: &Registry, name: &str, help: &str) -> IntCounter {
+pub(super) fn counter(to: &Registry, name: &str, help: &str) -> IntCounter {
     added(to, IntCounter::new(name, help))
 }
 
-fn counters(to: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
+pub(super) fn counters(to: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
     added(to, IntCounterVec::new(Opts::new(name, help), &[label]))
 }
 

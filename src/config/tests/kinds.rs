@@ -33,6 +33,21 @@ fn each_kind_refuses_what_it_cannot_hold() {
         (WINDOWS_RING_CAP, &["63", "65537", "1e4", "0x40"]),
         (TELEMETRY_LISTEN, &["9464", "localhost:9464", "127.0.0.1", "on"]),
         (TELEMETRY_LOG, &["", "loud", "sentra=louder"]),
+        (SERVE_HOST, &["", "127.0.0.1:8000", "http://localhost", "a b", "[::1]"]),
+        (SERVE_TOKEN, &["", "fifteen_letters", "with a blank inside it", "grüße_aus_nairobi"]),
+        (
+            SERVE_CORS_ORIGINS,
+            &[
+                "",
+                "*",
+                "example.com",
+                "https://a.example/",
+                "https://A.example",
+                "https://a.example,",
+                "ftp://a",
+                "https://a:0",
+            ],
+        ),
         (DEBUG, &["2", "*", "TRUE!"]),
         (ENVIRONMENT, &["prod", "Production", ""]),
     ] {
@@ -40,5 +55,15 @@ fn each_kind_refuses_what_it_cannot_hold() {
             let parsed = id.setting().kind.parse(text, value::Shape::Untyped);
             assert!(parsed.is_err(), "{}: {text:?} gave {parsed:?}", id.setting().key);
         }
+    }
+}
+
+#[test]
+fn origins_and_hosts_are_taken_as_browsers_and_people_write_them() {
+    for text in ["https://console.example", "http://localhost:3000, https://[::1]:8443", "https://10.0.0.1"] {
+        assert!(SERVE_CORS_ORIGINS.setting().kind.parse(text, value::Shape::Untyped).is_ok(), "{text}");
+    }
+    for text in ["localhost", "0.0.0.0", "::", "fd00::1", "api-1.internal"] {
+        assert!(SERVE_HOST.setting().kind.parse(text, value::Shape::Untyped).is_ok(), "{text}");
     }
 }

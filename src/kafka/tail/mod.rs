@@ -26,7 +26,7 @@ pub use position::{NoCursor, Position, Positions};
 pub use range::{RangeReader, Span};
 
 use super::{
-    client::{Session, is_refused_credentials, is_transient},
+    client::{Session, describe, is_refused_credentials, is_transient},
     topic_id::TopicId,
 };
 use follow::{Follow, Step};
@@ -131,6 +131,17 @@ impl Tail {
                 Step::Pass if Instant::now() >= deadline => return Ok(None),
                 Step::Pass => {}
             }
+        }
+    }
+
+    /// Asks the broker for an offset, to see whether it is there: while following, an outage brings no error.
+    ///
+    /// # Errors
+    /// It does not answer, with the client's last word.
+    pub fn probe(&self, timeout: Duration) -> Result<(), TailError> {
+        match self.consumer.fetch_watermarks(&self.topic, 0, timeout) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(TailError::Away { topic: self.topic.clone(), reason: describe(&error) }),
         }
     }
 

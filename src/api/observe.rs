@@ -1,0 +1,129 @@
+//! What is done round every request: an id, a bound on its time, a catch for panics, security headers, and the numbers.
+//!
+//! Invariant: the labels are closed sets (the route as it is declared, the status), so no path and no value of a
+//! client's becomes one. Request ids are echoed and never logged: a client may put anything into its own.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+
+use super::problem::Problem;
+use crate::telemetry::Telemetry;
+
+/// The header by which a request is told apart.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a request may take, its body included; a verdict's deadline is at most 10 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The longest request id that is taken over.
+const MAX_ID: usize = 64;
+
+/// The policy of all that is no page: nothing may be loaded or framed.
+const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// Runs a request and sees that it ends in an answer.
+pub async fn observe(State(telemetry): State<Telemetry>, request: Request, next: Next) -> Response {
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let id = request_id(request.headers());
+    let began = Instant::now();
+    let in_flight = InFlight::begin(&telemetry);
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answered).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_panic)) => {
+            // The panic's own line was printed where it happened.
+            tracing::error!(route, "a request's handler panicked; the process goes on");
+            let detail = "this is a fault of the server's; tell its operator the x-request-id";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed", detail).into_response()
+        }
+        Err(_elapsed) => {
+            let detail = "the request did not come, or its work was not done, in time; send it whole and at once";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "It took too long", detail).into_response()
+        }
+    };
+    drop(in_flight);
+    telemetry.metrics.http(&route, response.status().as_u16(), began.elapsed());
+    dress(response.headers_mut(), id);
+    response
+}
+
+/// Headers that every answer bears, where its handler set no other value.
+fn dress(headers: &mut HeaderMap, id: HeaderValue) {
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (CONTENT_SECURITY_POLICY, NO_PAGE),
+    ] {
+        headers.entry(name).or_insert(value);
+    }
+    headers.insert(REQUEST_ID, id);
+}
+
+/// The client's own id where it is sane, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+    let sane = |value: &&HeaderValue| (1..=MAX_ID).contains(&value.len()) && value.as_bytes().iter().all(allowed);
+    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(new_id)
+}
+
+/// 16 hex digits that no other request of this process has had, and hardly one of another.
+fn new_id() -> HeaderValue {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    let mut seed = [0; 24];
+    seed[..8].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+    seed[8..16].copy_from_slice(&now.to_le_bytes());
+    seed[16..20].copy_from_slice(&std::process::id().to_le_bytes());
+    let id = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed));
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("0"))
+}
+
+/// Counts a request as under way until it is dropped, also where its client went away.
+struct InFlight(Telemetry);
+
+impl InFlight {
+    fn begin(telemetry: &Telemetry) -> Self {
+        telemetry.metrics.http_in_flight(1);
+        Self(telemetry.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.metrics.http_in_flight(-1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sane_request_id_is_kept_and_any_other_replaced() {
+        let with = |value: &str| HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(value).expect("a value"))]);
+        assert_eq!(request_id(&with("abc-1:2.3_4")), "abc-1:2.3_4");
+        for insane in ["", "a b", "a\tb", "<script>", &"x".repeat(65)] {
+            let made = request_id(&with(insane));
+            assert_eq!(made.len(), 16, "{insane:?} became {made:?}");
+        }
+        assert_ne!(new_id(), new_id());
+    }
+}
