@@ -19,6 +19,7 @@
 //! | [`feed`] | the verdict tail's follower, and the live feed over WebSocket |
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
 //! | [`api`] | the HTTP interface: score, stored verdicts, health, its own description |
+//! | [`store`] | PostgreSQL: migrations, the sink, questions |
 //! | [`train`] | simulated traffic, data set, fitting, report |
 //! | [`config`] | one table of settings, their sources and checks |
 //! | [`telemetry`] | logs, metrics, health |
@@ -41,5 +42,6 @@ pub mod feed;
 pub mod kafka;
 pub mod model;
 pub mod shard;
+pub mod store;
 pub mod telemetry;
 pub mod train;

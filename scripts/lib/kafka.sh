@@ -191,7 +191,7 @@ kafka_end() {
         die "the Kafka of $KAFKA_HOME_DIR (pid $(process_alive "$(kafka_pid_file)")) does not end, not even by SIGKILL: its disk may hang"
 }
 
-# One attempt to start on ports that were free a moment ago. Prints the plaintext and SASL_SSL ports.
+# One attempt to start on ports that were free a moment ago: the plaintext, SASL_SSL and controller ports.
 kafka_try() {
     local ports
     ports="$(ports_of "$KAFKA_HOME_DIR/ports" 3)" || die "no free ports from $PORT_LOWEST on: end what listens there"
@@ -200,13 +200,14 @@ kafka_try() {
     kafka_configure "$@"
     kafka_init
     kafka_launch
-    kafka_await "127.0.0.1:$1" && kafka_grant "127.0.0.1:$1" && printf '%s %s\n' "$1" "$2"
+    kafka_await "127.0.0.1:$1" && kafka_grant "127.0.0.1:$1"
 }
 
-# Starts the node and prints its two ports. Another process may take a port between our look and Kafka's bind: then once more.
+# Starts the node. Another process may take a port between our look and Kafka's bind: then once more.
 kafka_start() {
     local attempt
     mkdir -p "$KAFKA_HOME_DIR"
+    chmod 700 "$KAFKA_HOME_DIR"
     kafka_fetch "$(kafka_jars)"
     for attempt in 1 2 3; do
         if kafka_try; then return 0; fi
@@ -217,4 +218,31 @@ kafka_start() {
     done
     tail -n 30 "$KAFKA_HOME_DIR/kafka.log" >&2
     die "Kafka did not answer within $KAFKA_READY_SECONDS s (the lines above are the end of $KAFKA_HOME_DIR/kafka.log)"
+}
+
+kafka_running() { process_alive "$(kafka_pid_file)" >/dev/null && kafka_answers "127.0.0.1:$(kafka_port 1)"; }
+
+# Prints port number $1 of the three.
+kafka_port() {
+    local ports
+    read -r -a ports <"$KAFKA_HOME_DIR/ports"
+    printf '%s\n' "${ports[$1 - 1]}"
+}
+
+kafka_signal() { process_signal "$(kafka_pid_file)" "$1"; }
+
+kafka_wipe() { rm -rf "$KAFKA_HOME_DIR"; }
+
+kafka_env() {
+    entry KAFKA_BOOTSTRAP_SERVERS "127.0.0.1:$(kafka_port 1)"
+    entry SENTRA_TEST_SASL_BOOTSTRAP "localhost:$(kafka_port 2)"
+    entry SENTRA_TEST_SASL_CA "$KAFKA_HOME_DIR/tls/ca.pem"
+    entry SENTRA_TEST_SASL_USER "$KAFKA_SASL_USER"
+    entry SENTRA_TEST_SASL_PASSWORD "$(kafka_password "$KAFKA_SASL_USER")"
+    entry SENTRA_TEST_SASL_STRANGER "$KAFKA_SASL_STRANGER"
+    entry SENTRA_TEST_SASL_STRANGER_PASSWORD "$(kafka_password "$KAFKA_SASL_STRANGER")"
+    entry SENTRA_TEST_SASL_TRANSACTIONS "$KAFKA_SASL_TRANSACTIONS"
+    entry SENTRA_TEST_SASL_VERDICTS "$KAFKA_SASL_VERDICTS"
+    entry SENTRA_TEST_SASL_DLQ "$KAFKA_SASL_DLQ"
+    entry SENTRA_TEST_SASL_GROUP "$KAFKA_SASL_GROUP"
 }

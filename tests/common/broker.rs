@@ -26,7 +26,8 @@ impl Broker {
 
     /// Runs `scripts/services` for it: `down`, `up` (same ports, same data), `freeze`, `thaw`.
     pub fn services(&self, command: &str) {
-        let done = Command::new(script()).arg(command).env("SENTRA_SERVICES_DIR", self.folder.path()).output();
+        let done =
+            Command::new(script()).args([command, "kafka"]).env("SENTRA_SERVICES_DIR", self.folder.path()).output();
         let done = done.expect("scripts/services runs");
         assert!(done.status.success(), "services {command}: {}", String::from_utf8_lossy(&done.stderr));
     }

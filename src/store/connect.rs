@@ -1,0 +1,200 @@
+//! How every session with PostgreSQL is made: TLS as `sslmode` says, only writable servers, bounded waits, and the role
+//! that its purpose needs and no more.
+//!
+//! Invariant: no session is made past [`Database`], and the connection string is never printed. It runs no statements
+//! of its own but those that set the session up.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, Error, config::TargetSessionAttrs};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{StoreError, tls};
+use crate::config::Secret;
+
+/// How long reaching a server may take; the connection string may say otherwise.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long sent bytes may stay unacknowledged before the connection counts as lost.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+/// How long a request waits for a session of a pool.
+const POOL_WAIT: Duration = Duration::from_secs(2);
+
+/// What a session is for: the role it takes, and how long it may hold things up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Migrations: the user's own rights, and waits as long as it takes.
+    Admin,
+    /// Day partitions: the schema's owner.
+    Owner,
+    /// Rows and progress.
+    Sink,
+    /// Questions.
+    App,
+}
+
+impl Purpose {
+    /// What sets the session up. Roles are taken where they exist and the user has them; a user who owns everything
+    /// himself works without.
+    fn setup(self) -> &'static str {
+        match self {
+            Self::Admin => "SET lock_timeout = '5min'",
+            Self::Owner => {
+                "SET statement_timeout = '30s'; SET lock_timeout = '2s'; SET timezone = 'UTC';
+                 SELECT set_config('role', pg_get_userbyid(nspowner), false) FROM pg_namespace
+                 WHERE nspname = 'sentra' AND pg_has_role(nspowner, 'MEMBER')"
+            }
+            Self::Sink => {
+                // A frozen sink must not hold its progress rows for ever.
+                "SET statement_timeout = '60s'; SET lock_timeout = '30s'; SET timezone = 'UTC';
+                 SET idle_in_transaction_session_timeout = '15s';
+                 SELECT set_config('role', rolname, false) FROM pg_roles
+                 WHERE rolname = 'sentra_sink' AND pg_has_role(oid, 'MEMBER')"
+            }
+            Self::App => {
+                "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET timezone = 'UTC';
+                 SELECT set_config('role', rolname, false) FROM pg_roles
+                 WHERE rolname = 'sentra_app' AND pg_has_role(oid, 'MEMBER')"
+            }
+        }
+    }
+}
+
+/// A database that sessions can be had of.
+#[derive(Clone)]
+pub struct Database {
+    config: Config,
+    tls: MakeRustlsConnect,
+}
+
+impl Database {
+    /// Reads a connection string, as a URL or as `host=… user=…`; speaks to no server yet. Beyond tokio-postgres's
+    /// parameters it takes `sslmode=verify-full` and `sslrootcert`.
+    ///
+    /// # Errors
+    /// It cannot be used; the text names the parameter, never a value that may be secret.
+    pub fn new(url: &Secret) -> Result<Self, StoreError> {
+        let (plain, wanted) = tls::split(url.expose()).map_err(StoreError::Url)?;
+        let mut config: Config = plain.parse().map_err(|error: Error| StoreError::Url(reason(&error)))?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(StoreError::Url(String::from(
+                "names no host; write postgres://user:password@host:5432/database",
+            )));
+        }
+        config.ssl_mode(wanted.mode);
+        if !plain.contains("target_session_attrs") {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(UNACKNOWLEDGED);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("sentra");
+        }
+        let tls = MakeRustlsConnect::new(wanted.client().map_err(StoreError::Url)?);
+        Ok(Self { config, tls })
+    }
+
+    /// A new session; the handle is the task that drives it, which ends with the client.
+    ///
+    /// # Errors
+    /// No writable server is reached, or the user is refused.
+    pub async fn session(&self, purpose: Purpose) -> Result<Client, StoreError> {
+        Ok(self.open(purpose).await?.0)
+    }
+
+    /// A pool of at most `size` sessions, none made yet.
+    ///
+    /// # Errors
+    /// None in practice: the pool has a runtime and sane sizes.
+    pub fn pool(&self, purpose: Purpose, size: usize) -> Result<Pool, StoreError> {
+        let opener = Opener { database: self.clone(), purpose };
+        let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let timeouts = Timeouts { wait: Some(POOL_WAIT), create: Some(CONNECT), recycle: Some(POOL_WAIT) };
+        let manager = Manager::from_connect(self.config.clone(), opener, fast);
+        let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).timeouts(timeouts).build();
+        pool.map_err(|error| StoreError::Failed(error.to_string()))
+    }
+
+    async fn open(&self, purpose: Purpose) -> Result<(Client, JoinHandle<()>), Error> {
+        let (client, connection) = self.config.connect(self.tls.clone()).await?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a session with PostgreSQL ended");
+            }
+        });
+        client.batch_execute(purpose.setup()).await?;
+        Ok((client, driver))
+    }
+}
+
+/// Sessions for a pool.
+struct Opener {
+    database: Database,
+    purpose: Purpose,
+}
+
+/// What the pool expects of an opener.
+type Opening<'o> = Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + 'o>>;
+
+impl Connect for Opener {
+    fn connect(&self, _: &Config) -> Opening<'_> {
+        Box::pin(self.database.open(self.purpose))
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            PoolError::Timeout(_) => Self::Away(String::from("no session within the time allowed")),
+            other => Self::Away(other.to_string()),
+        }
+    }
+}
+
+/// What is wrong with a connection string, without its values.
+fn reason(error: &Error) -> String {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    format!("{error}{source}; write postgres://user:password@host:5432/database")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(url: &str) -> String {
+        match Database::new(&Secret::new(url.to_owned())) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("it is accepted"),
+        }
+    }
+
+    #[test]
+    fn a_connection_string_that_cannot_be_used_is_told_by_its_fault_without_its_values() {
+        for (url, words) in [
+            ("postgres://sink:hunter2@db:port/sentra", "invalid connection string"),
+            ("postgres://sink:hunter2@db/sentra?colour=red", "unknown option `colour`"),
+            ("postgres://sink:hunter2@db/sentra?sslmode=verify-ca", "sslmode"),
+            ("postgres://sink:hunter2@db/sentra?sslmode=verify-full&sslrootcert=/nowhere.pem", "sslrootcert"),
+            ("user=sink password=hunter2", "names no host"),
+        ] {
+            let told = complaint(url);
+            assert!(told.starts_with("sink.database_url: ") && told.contains(words), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn only_writable_servers_will_do_unless_the_string_says_otherwise() {
+        let of = |url: &str| Database::new(&Secret::new(url.to_owned())).expect("a database").config;
+        let plain = of("postgres://sink@a,b/sentra");
+        assert_eq!(plain.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        assert_eq!(of("postgres://a/b?target_session_attrs=any").get_target_session_attrs(), TargetSessionAttrs::Any);
+        assert_eq!(plain.get_connect_timeout(), Some(&CONNECT));
+    }
+}

@@ -1,0 +1,17 @@
+//! PostgreSQL: migrations, day partitions, the sink that stores accepted verdicts, and the questions answered from them.
+//!
+//! Invariant: a verdict is stored exactly once, for rows and position move in one transaction (DESIGN §8). Scoring
+//! never waits for any of it.
+
+mod connect;
+mod cursor;
+mod error;
+pub mod queries;
+mod row;
+mod tls;
+mod verdict;
+
+pub use connect::{Database, Purpose};
+pub use cursor::{Cursor, NotACursor};
+pub use error::StoreError;
+pub use verdict::{Json, StoredModel, StoredSignals, StoredSource, StoredVerdict, Text};
