@@ -20,7 +20,13 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::Config as SwaggerConfig;
 
-use super::{Api, auth, document::Described, document::document, health, observe, problem::Problem, score};
+use super::{
+    Api, auth,
+    document::{Described, document},
+    health, observe,
+    problem::Problem,
+    score, verdicts,
+};
 
 /// The policy of the description's page: its own files and nothing else.
 const PAGE: HeaderValue = HeaderValue::from_static(
@@ -57,7 +63,13 @@ fn open() -> OpenApiRouter<Api> {
 
 /// What wants the token.
 fn guarded() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(score::score)).routes(routes!(health::metrics))
+    OpenApiRouter::new()
+        .routes(routes!(score::score))
+        .routes(routes!(verdicts::verdicts))
+        .routes(routes!(verdicts::verdict))
+        .routes(routes!(verdicts::alerts))
+        .routes(routes!(verdicts::phone))
+        .routes(routes!(health::metrics))
 }
 
 /// What a browser opens.
