@@ -33,6 +33,9 @@ const MAX_HEAD: usize = 32 * 1024;
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 
+/// What the kernel holds at most of answers on their way to one client, in bytes (Linux doubles it).
+const SEND_BUFFER: usize = 128 * 1024;
+
 /// The pause after the system refused to accept (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -88,6 +91,8 @@ async fn connection(
 ) {
     // Answers are small and awaited: none should wait for an acknowledgement of the one before. A refusal costs time only.
     let _ = stream.set_nodelay(true);
+    // What waits in the kernel for clients that do not read is memory as well.
+    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)).with_upgrades();

@@ -40,7 +40,11 @@ pub use server::{ApiError, Server};
 
 use tokio::sync::Semaphore;
 
-use crate::{config::Config, feed::Accepted, telemetry::Telemetry};
+use crate::{
+    config::Config,
+    feed::{Accepted, Service},
+    telemetry::Telemetry,
+};
 use archive::Archive;
 use awaiting::Awaiting;
 use latest::Latest;
@@ -65,6 +69,8 @@ pub struct Shared {
     /// The log's short name as asked of the broker at start; verdicts name it too.
     surveyed_log: OnceLock<String>,
     began: Instant,
+    /// The live feed.
+    feed: Arc<Service>,
 }
 
 impl Deref for Api {

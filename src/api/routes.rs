@@ -42,7 +42,8 @@ pub fn routes(api: &Api) -> Router {
     let auth = auth::Auth::new(api.config.serve.token.as_ref());
     let guarded = guarded().split_for_parts().0.layer(from_fn_with_state(auth.clone(), auth::guard));
     let pages = pages().layer(from_fn_with_state(auth, auth::guard_page));
-    let all = open().split_for_parts().0.merge(guarded).merge(pages);
+    // The feed judges for itself: browsers come with a ticket in place of the token.
+    let all = open().split_for_parts().0.merge(guarded).merge(pages).merge(api.feed.routes());
     let all = all.fallback(nowhere).method_not_allowed_fallback(other_method);
     let all = match cors(&api.config.serve.cors_origins) {
         Some(cors) => all.layer(cors),

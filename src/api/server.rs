@@ -16,12 +16,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Api, Shared, archive::Archive, awaiting::Awaiting, connections, health, latest::Latest, routes, submit::Submitter,
+    Api, Auth, Shared, archive::Archive, awaiting::Awaiting, connections, health, latest::Latest, routes,
+    submit::Submitter,
 };
 use crate::{
     config::Config,
     domain::identity::LogId,
-    feed::{FollowError, Follower},
+    feed::{FollowError, Follower, Listener, Service},
     kafka::{client::describe, layout::Surveyor},
     store::StoreError,
     telemetry::Telemetry,
@@ -35,6 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The stop's parts, together below the process's 9.5 s (the producer's own is 1.5 s).
 const DRAIN: Duration = Duration::from_millis(5_000);
+const FEEDS: Duration = Duration::from_millis(3_000);
 const FOLLOWER: Duration = Duration::from_millis(1_500);
 const TASKS: Duration = Duration::from_millis(500);
 
@@ -94,6 +96,8 @@ impl Server {
             return Err(ApiError::Open(address));
         }
         listener.set_nonblocking(true).map_err(ApiError::Thread)?;
+        let auth = Auth::new(serve.token.as_ref());
+        let feed = Service::new(&config, telemetry.clone(), Arc::new(move |headers| auth.bearer_ok(headers)));
         let awaiting = Arc::new(Awaiting::default());
         let submitter = Submitter::new(&config, Arc::clone(&awaiting));
         let submitter = submitter.map_err(|error| ApiError::Producer(describe(&error)))?;
@@ -108,6 +112,7 @@ impl Server {
             roles,
             awaiting,
             submitter,
+            feed,
         }));
         Ok(Self { listener, address, api })
     }
@@ -128,8 +133,8 @@ impl Server {
         let runtime = runtime.map_err(ApiError::Thread)?;
         let unfollow = Arc::new(AtomicBool::new(false));
         let (config, telemetry) = (Arc::clone(&api.config), api.telemetry.clone());
-        let follower =
-            Follower::start(config, telemetry, Arc::clone(&unfollow), vec![api.awaiting.clone(), api.latest.clone()]);
+        let listeners: Vec<Arc<dyn Listener>> = vec![api.awaiting.clone(), api.latest.clone(), api.feed.hub().clone()];
+        let follower = Follower::start(config, telemetry, Arc::clone(&unfollow), listeners);
         ask_for_log(&api, &unfollow)?;
         tracing::info!(%address, token = api.config.serve.token.is_some(), "serve: listening");
         let drained = runtime.block_on(answer(listener, &api, stop, &follower))?;
@@ -162,8 +167,9 @@ async fn answer(
         }
         api.telemetry.health.hold(health::STOPPING, Some(String::from("is stopping")));
         stopping.cancel();
+        api.feed.close(FEEDS).await;
     };
-    let (drained, ()) = tokio::join!(serving, watching);
+    let (drained, (), ()) = tokio::join!(serving, watching, api.feed.run());
     Ok(drained)
 }
 

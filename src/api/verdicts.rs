@@ -1,12 +1,7 @@
 //! `GET /v1/verdicts`, `/v1/verdicts/{verdict_id}`, `/v1/alerts`, `/v1/phones/{phone}`: what was decided, from the
 //! database alone, so that every process behind a balancer gives the same answer.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::Uri,
-    response::Response,
-};
+use axum::{Json, extract::State, http::Uri, response::Response};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -16,7 +11,7 @@ use super::{
     Api,
     archive::raw,
     contracts::Verdict,
-    params::Params,
+    params::{Params, Segment, segment},
     problem::{Document, Problem},
     score::json_bytes,
 };
@@ -153,7 +148,8 @@ pub struct LimitParams {
         (status = 503, description = "The database is away, or there is none.", body = Document, content_type = "application/problem+json"),
     )
 )]
-pub async fn verdict(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn verdict(State(api): State<Api>, id: Segment) -> Result<Response, Problem> {
+    let id = segment(id)?;
     let shaped = |text: &str| text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
     let parts: Vec<&str> = id.split('-').collect();
     let ([log, partition, offset], true) = (parts.as_slice(), parts.len() == 3) else { return Err(no_verdict_id()) };
@@ -248,9 +244,9 @@ pub async fn alerts(State(api): State<Api>, uri: Uri) -> Result<Json<Alerts>, Pr
         (status = 503, description = "The database is away, or there is none.", body = Document, content_type = "application/problem+json"),
     )
 )]
-pub async fn phone(State(api): State<Api>, Path(phone): Path<String>, uri: Uri) -> Result<Json<PhoneView>, Problem> {
+pub async fn phone(State(api): State<Api>, phone: Segment, uri: Uri) -> Result<Json<PhoneView>, Problem> {
     let limit = limit(&Params::of(&uri)?)?;
-    let phone = Phone::parse(&phone, &api.config.rules.calling_code).map_err(|error| match error {
+    let phone = Phone::parse(&segment(phone)?, &api.config.rules.calling_code).map_err(|error| match error {
         PhoneError::Masked => {
             Problem::parameter("phone", "PHONE_MASKED", "the number is masked; ask for the whole one")
         }

@@ -1,8 +1,8 @@
 //! From settings to the typed [`Config`], and the limits that hold between settings.
 
 use super::{
-    Backend, Config, ConfigErrors, Environment, KafkaConfig, LogFormat, ModelConfig, ScoreConfig, ServeConfig,
-    SinkConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings, table::*, value::Value,
+    Backend, Config, ConfigErrors, Environment, FeedConfig, KafkaConfig, LogFormat, ModelConfig, ScoreConfig,
+    ServeConfig, SinkConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings, table::*, value::Value,
 };
 use crate::domain::{
     amount::Currency,
@@ -67,6 +67,11 @@ impl Settings {
             score_deadline_ms: self.int(SERVE_SCORE_DEADLINE_MS) as u64,
             max_waiting: self.int(SERVE_MAX_WAITING) as usize,
             max_connections: self.int(SERVE_MAX_CONNECTIONS) as usize,
+            feed: FeedConfig {
+                clients: self.int(SERVE_FEED_CLIENTS) as usize,
+                backlog: self.int(SERVE_FEED_BACKLOG) as usize,
+                catch_ups: self.int(SERVE_FEED_CATCH_UPS) as usize,
+            },
         }
     }
 

@@ -153,6 +153,19 @@ pub struct ServeConfig {
     pub max_waiting: usize,
     /// Connections at once.
     pub max_connections: usize,
+    /// The live feed.
+    pub feed: FeedConfig,
+}
+
+/// The live feed's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedConfig {
+    /// Clients at once.
+    pub clients: usize,
+    /// Newest frames kept for all of them.
+    pub backlog: usize,
+    /// Clients that catch up from the topic at once.
+    pub catch_ups: usize,
 }
 
 /// The database; read by the sink role.

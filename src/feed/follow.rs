@@ -58,6 +58,22 @@ pub struct Accepted {
     pub value: Box<[u8]>,
 }
 
+impl Accepted {
+    /// The verdict of input offset `source` that a record bears.
+    pub fn of(source: i64, message: &BorrowedMessage<'_>) -> Self {
+        let value = message.payload().unwrap_or_default();
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            source,
+            epoch: Head::parse(value).and_then(|head| head.source.epoch).unwrap_or(0),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+            key: message.key().map(Box::from),
+            value: Box::from(value),
+        }
+    }
+}
+
 /// Who is told. Called on the follower's thread, which serves all listeners: it must return at once.
 pub trait Listener: Send + Sync {
     /// A verdict counts.
@@ -157,7 +173,7 @@ impl Follower {
             match self.open(from.clone()) {
                 Ok(tail) if from == From::Latest => return Some(self.begun(tail)),
                 Ok(tail) => return Some(tail),
-                Err(error) if is_lost(&error) => {
+                Err(error) if error.is_lost_place() => {
                     tracing::error!(%error, "the verdict tail lost its place; it goes on from the topic's end");
                     from = From::Latest;
                     continue;
@@ -209,25 +225,16 @@ impl Follower {
     }
 
     fn tell(&mut self, source: i64, gap: bool, message: &BorrowedMessage<'_>) {
-        let value = message.payload().unwrap_or_default();
         let partition = message.partition();
-        let head = Head::parse(value).map(|head| head.source);
         if gap {
-            let found = head.as_ref().and_then(|source| source.previous_offset).unwrap_or(-1);
+            let head = message.payload().and_then(Head::parse);
+            let found = head.and_then(|head| head.source.previous_offset).unwrap_or(-1);
             let expected = self.last.get(&partition).copied().unwrap_or(-1);
             self.telemetry.emit(GapSeen { partition, expected, found });
             self.listeners.iter().for_each(|listener| listener.gap(partition));
         }
         self.last.insert(partition, source);
-        let verdict = Arc::new(Accepted {
-            partition,
-            offset: message.offset(),
-            source,
-            epoch: head.and_then(|source| source.epoch).unwrap_or(0),
-            timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
-            key: message.key().map(Box::from),
-            value: Box::from(value),
-        });
+        let verdict = Arc::new(Accepted::of(source, message));
         self.listeners.iter().for_each(|listener| listener.accepted(&verdict));
     }
 
@@ -248,16 +255,4 @@ impl Follower {
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
-}
-
-/// Whether the place is gone for good, so that waiting does not help.
-fn is_lost(error: &TailError) -> bool {
-    matches!(
-        error,
-        TailError::Gone { .. }
-            | TailError::Beyond { .. }
-            | TailError::OtherTopic { .. }
-            | TailError::OtherLog { .. }
-            | TailError::Partitions { .. }
-    )
 }

@@ -12,6 +12,7 @@ use prometheus::{
     Registry, TextEncoder, core::Collector,
 };
 
+use super::feed::FeedMetrics;
 use crate::domain::transaction::wire_enum;
 
 wire_enum! {
@@ -87,6 +88,8 @@ pub struct Metrics {
     http_in_flight: IntGauge,
     http_connections: IntGauge,
     http_refused: IntCounter,
+    /// The live feed's.
+    pub feed: FeedMetrics,
 }
 
 impl Metrics {
@@ -145,6 +148,7 @@ impl Metrics {
                 "sentra_http_refused_connections_total",
                 "Connections closed for being too many",
             ),
+            feed: FeedMetrics::new(&to),
             registry: to,
         }
     }
@@ -240,17 +244,17 @@ fn clamped(count: usize) -> i64 {
 }
 
 /// Registers what was built; names and labels are literals of this file, which a test builds.
-fn added<C: Collector + Clone + 'static>(registry: &Registry, built: prometheus::Result<C>) -> C {
+pub(super) fn added<C: Collector + Clone + 'static>(registry: &Registry, built: prometheus::Result<C>) -> C {
     let collector = built.expect("a metric's name and labels are literals, and well formed");
     registry.register(Box::new(collector.clone())).expect("each metric is registered once, by a name of its own");
     collector
 }
 
-fn counter(to: &Registry, name: &str, help: &str) -> IntCounter {
+pub(super) fn counter(to: &Registry, name: &str, help: &str) -> IntCounter {
     added(to, IntCounter::new(name, help))
 }
 
-fn counters(to: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
+pub(super) fn counters(to: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
     added(to, IntCounterVec::new(Opts::new(name, help), &[label]))
 }
 

@@ -6,6 +6,7 @@
 //! decides nothing: scoring never waits for it and never reads it.
 
 pub mod facts;
+mod feed;
 mod health;
 mod log;
 mod metrics;
@@ -15,6 +16,7 @@ mod tally;
 mod tests;
 
 pub use facts::Fact;
+pub use feed::FeedMetrics;
 pub use health::{Health, PartitionState, STUCK_AFTER};
 pub use log::{LogError, init_log};
 pub use metrics::{Metrics, Stage, StatePart};

@@ -98,6 +98,18 @@ const AT_BEYOND: &str = "the log was cut or replaced; start from earliest or lat
 const AT_FOREIGN: &str = "start from earliest or latest";
 
 impl TailError {
+    /// Whether the place is gone for good: waiting does not help, only another start does.
+    pub fn is_lost_place(&self) -> bool {
+        matches!(
+            self,
+            Self::Gone { .. }
+                | Self::Beyond { .. }
+                | Self::OtherTopic { .. }
+                | Self::OtherLog { .. }
+                | Self::Partitions { .. }
+        )
+    }
+
     pub(super) fn client(error: &KafkaError) -> Self {
         Self::Client(describe(error))
     }
