@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod doctor;
 mod error;
+mod migrate;
 mod model;
 mod out;
 mod run;
@@ -61,6 +62,8 @@ pub enum Command {
     BenchMemory(bench::MemoryArgs),
     /// Check, show or describe the configuration.
     Config(config::Args),
+    /// Bring the database to this program's schema.
+    Migrate(migrate::Args),
     /// Run roles of the line until a signal.
     Run(run::Args),
     /// Plan, create or check the topics.
@@ -92,6 +95,7 @@ impl Cli {
             Command::BenchMemory(args) => args.run(),
             Command::Config(args) => args.run(&globals),
             Command::Model(args) => args.run(&globals),
+            Command::Migrate(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),
             Command::Topics(args) => args.run(&globals),
             Command::Verdicts(args) => args.run(&globals),

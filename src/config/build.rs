@@ -4,10 +4,13 @@ use super::{
     Backend, Config, ConfigErrors, Environment, FeedConfig, KafkaConfig, LogFormat, ModelConfig, ScoreConfig,
     ServeConfig, SinkConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings, table::*, value::Value,
 };
-use crate::domain::{
-    amount::Currency,
-    rules::{LONGEST_WINDOW_MS, Rules, Scope},
-    time::DAY_MS,
+use crate::{
+    domain::{
+        amount::Currency,
+        rules::{LONGEST_WINDOW_MS, Rules, Scope},
+        time::DAY_MS,
+    },
+    store::days::Policy,
 };
 
 /// What a ring's 32-bit milliseconds hold, with room to spare (2^32 ms is 49.7 d).
@@ -53,7 +56,7 @@ impl Settings {
             },
             telemetry: self.telemetry(),
             serve: self.serve(),
-            sink: SinkConfig { database_url: self.get(SINK_DATABASE_URL).secret().cloned() },
+            sink: self.sink(),
         })
     }
 
@@ -83,6 +86,18 @@ impl Settings {
         }
         let bootstrap_servers = self.text(KAFKA_BOOTSTRAP_SERVERS).to_owned();
         KafkaConfig { bootstrap_servers, group: self.text(KAFKA_GROUP).to_owned(), properties }
+    }
+
+    fn sink(&self) -> SinkConfig {
+        SinkConfig {
+            database_url: self.get(SINK_DATABASE_URL).secret().cloned(),
+            batch: self.int(SINK_BATCH) as usize,
+            linger_ms: self.int(SINK_LINGER_MS) as u64,
+            days: Policy {
+                ahead: self.int(SINK_DAYS_AHEAD) as i32,
+                retention: Some(self.int(SINK_RETENTION_DAYS) as i32).filter(|days| *days > 0),
+            },
+        }
     }
 
     fn rules(&self) -> Rules {

@@ -30,7 +30,7 @@ pub use secret::Secret;
 pub use settings::{Settings, Source};
 
 use crate::domain::rules::Rules;
-pub use crate::model::scorer::Backend;
+pub use crate::{model::scorer::Backend, store::days::Policy};
 
 /// Everything Sentra is told, valid and typed.
 #[derive(Clone, Debug)]
@@ -173,6 +173,12 @@ pub struct FeedConfig {
 pub struct SinkConfig {
     /// Connection string; `None` where no database is configured.
     pub database_url: Option<Secret>,
+    /// Most rows of one transaction.
+    pub batch: usize,
+    /// How long to wait for more rows, in milliseconds.
+    pub linger_ms: u64,
+    /// Which day partitions there are.
+    pub days: Policy,
 }
 
 impl Config {

@@ -177,5 +177,12 @@ settings! {
         "Clients that may read the topic at once to catch up from a cursor; others wait, or are told to come again.");
 
     SINK_DATABASE_URL: Setting::unset("sink.database_url", Kind::Secret,
-        "PostgreSQL connection string; used from the sink role on.").alias("DATABASE_URL");
+        "PostgreSQL connection string, postgres://user:password@host:5432/database?sslmode=verify-full; for sink and serve.").alias("DATABASE_URL");
+    SINK_BATCH: Setting::new("sink.batch", Kind::Int(1, 100_000), "10000", "Most rows the sink stores in one transaction.");
+    SINK_LINGER_MS: Setting::new("sink.linger_ms", Kind::Int(0, 60_000), "100",
+        "Milliseconds the sink waits for more verdicts to store together.");
+    SINK_RETENTION_DAYS: Setting::new("sink.retention_days", Kind::Int(0, 36_500), "90",
+        "Whole days of stored verdicts kept before today's; older ones are dropped. 0 keeps all.");
+    SINK_DAYS_AHEAD: Setting::new("sink.days_ahead", Kind::Int(1, 60), "3",
+        "Days after today whose partition is made already.");
 }

@@ -5,7 +5,9 @@
 
 mod connect;
 mod cursor;
+pub mod days;
 mod error;
+pub mod migrate;
 pub mod queries;
 mod row;
 mod tls;
