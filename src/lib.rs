@@ -18,6 +18,7 @@
 //! | [`kafka`] | clients, topics, the verdict tail, dead letters |
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
 //! | [`train`] | simulated traffic, data set, fitting, report |
+//! | [`embedded`] | the demo's own broker and database |
 //! | [`config`] | one table of settings, their sources and checks |
 //! | [`telemetry`] | logs, metrics, health |
 //! | [`bench`] | the line measured beside its yardsticks |
@@ -33,6 +34,7 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod domain;
+pub mod embedded;
 pub mod engine;
 pub mod kafka;
 pub mod model;

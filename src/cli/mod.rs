@@ -6,6 +6,7 @@
 mod bench;
 mod completions;
 mod config;
+mod demo;
 mod doctor;
 mod error;
 mod model;
@@ -61,6 +62,8 @@ pub enum Command {
     BenchMemory(bench::MemoryArgs),
     /// Check, show or describe the configuration.
     Config(config::Args),
+    /// All of it on this machine, with nothing configured: simulated traffic, verdicts, database, page.
+    Demo(demo::Args),
     /// Run roles of the line until a signal.
     Run(run::Args),
     /// Plan, create or check the topics.
@@ -92,6 +95,7 @@ impl Cli {
             Command::BenchMemory(args) => args.run(),
             Command::Config(args) => args.run(&globals),
             Command::Model(args) => args.run(&globals),
+            Command::Demo(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),
             Command::Topics(args) => args.run(&globals),
             Command::Verdicts(args) => args.run(&globals),

@@ -2,10 +2,15 @@
 
 use super::{
     Backend, Config, ConfigErrors, Environment, KafkaConfig, LogFormat, ModelConfig, ScoreConfig, ServeConfig,
-    SinkConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings, table::*, value::Value,
+    SinkConfig, TelemetryConfig, TopicsConfig,
+    error::Problem,
+    settings::Settings,
+    table::*,
+    value::{Value, log_id},
 };
 use crate::domain::{
     amount::Currency,
+    identity::LogId,
     rules::{LONGEST_WINDOW_MS, Rules, Scope},
     time::DAY_MS,
 };
@@ -64,7 +69,8 @@ impl Settings {
             properties.insert(String::from("sasl.password"), password.expose().to_owned());
         }
         let bootstrap_servers = self.text(KAFKA_BOOTSTRAP_SERVERS).to_owned();
-        KafkaConfig { bootstrap_servers, group: self.text(KAFKA_GROUP).to_owned(), properties }
+        let embedded_log = log_id(self.text(KAFKA_EMBEDDED_LOG)).map(LogId);
+        KafkaConfig { bootstrap_servers, group: self.text(KAFKA_GROUP).to_owned(), embedded_log, properties }
     }
 
     fn rules(&self) -> Rules {
@@ -160,6 +166,13 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Problem> {
         &[SCORE_UNDELIVERED, SCORE_BATCH],
         settings.int(SCORE_UNDELIVERED) < settings.int(SCORE_BATCH),
         String::from("score.undelivered must be at least score.batch, or one turn could pass it; raise it"),
+    );
+    rule(
+        &[KAFKA_EMBEDDED_LOG, ENVIRONMENT],
+        settings.get(KAFKA_EMBEDDED_LOG).is_set() && settings.text(ENVIRONMENT) == "production",
+        String::from(
+            "kafka.embedded_log stands in for a real broker's topic id, by which a topic made anew is known; remove it",
+        ),
     );
     let topics = [TOPICS_TRANSACTIONS, TOPICS_VERDICTS, TOPICS_DLQ];
     for (at, a) in topics.into_iter().enumerate() {
