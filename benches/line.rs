@@ -59,7 +59,10 @@ fn main() {
     let [step, score, emit] = [spent.step, spent.score, spent.emit].map(|took| per_record(kept.len(), took));
     println!("a record of a month's traffic, {} records, {PARTITIONS} partitions, batches of {BATCH}", kept.len());
     println!("decode alone {decode_ns:.0} ns");
-    println!("step {step:.0} ns (decode in it), score {score:.0} ns, emit {emit:.0} ns, all {:.0} ns", step + score + emit);
+    println!(
+        "step {step:.0} ns (decode in it), score {score:.0} ns, emit {emit:.0} ns, all {:.0} ns",
+        step + score + emit
+    );
 }
 
 fn keep() -> Vec<Kept> {
@@ -96,11 +99,7 @@ fn whole(kept: &[Kept], model: &Arc<Model>) -> Spent {
     let rules = Arc::new(Rules::default());
     let emitter = Emitter::new(Arc::clone(model), false);
     let lane = |partition| Lane {
-        engine: Partition::new(
-            Arc::clone(&rules),
-            Place { log: LogId([7; 16]), partition, partitions: PARTITIONS },
-            0,
-        ),
+        engine: Partition::new(Arc::clone(&rules), Place { log: LogId([7; 16]), partition, partitions: PARTITIONS }, 0),
         decisions: Decisions::default(),
     };
     let mut lanes: Vec<Lane> = (0..PARTITIONS).map(lane).collect();

@@ -19,6 +19,7 @@
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
 //! | [`train`] | simulated traffic, data set, fitting, report |
 //! | [`embedded`] | the demo's own broker and database |
+//! | [`console`] | the first page: live alerts, rates, reasons |
 //! | [`config`] | one table of settings, their sources and checks |
 //! | [`telemetry`] | logs, metrics, health |
 //! | [`bench`] | the line measured beside its yardsticks |
@@ -32,6 +33,7 @@ pub mod app;
 pub mod bench;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod doctor;
 pub mod domain;
 pub mod embedded;

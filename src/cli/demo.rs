@@ -71,7 +71,8 @@ impl Args {
         // From this thread, which lives as long as the process.
         let postgres = Postgres::start(&self.data.join("postgres")).map_err(CliError::failed)?;
         places::prepare(&mut config, &broker, &postgres)?;
-        eprintln!("{}", places::describe(&config, &postgres, began.elapsed()));
+        let told = places::write(&self.data.join("env"), &config, &postgres)?;
+        eprintln!("{}", places::describe(&config, &postgres, told.path(), began.elapsed()));
         self.play(config, postgres, &stop)
     }
 

@@ -134,6 +134,7 @@ impl Postgres {
             make(&binaries, &account, &data, &log)?;
         }
         binaries.fit(&data)?;
+        await_former(&data);
         let child = spawn(&binaries, &account, &data, &socket, &log)?;
         let mut postgres = Self { child, socket, log };
         postgres.await_ready(&data)?;
@@ -207,6 +208,21 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A server whose demo was killed may still write its last page: it was told to end, and is waited for. Whoever else
+/// runs on these files is met by PostgreSQL's own lock.
+fn await_former(data: &Path) {
+    let deadline = Instant::now() + STOP_WITHIN;
+    while Instant::now() < deadline {
+        let text = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+        let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else { return };
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        if name.trim() != "postgres" {
+            return;
+        }
+        thread::sleep(LOOK_EVERY);
     }
 }
 

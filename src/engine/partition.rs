@@ -59,7 +59,10 @@ enum Reach {
 
 /// What a record turned out to be.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every record is a transaction: a box of its own would cost more than the room")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every record is a transaction: a box of its own would cost more than the room"
+)]
 pub enum Step<'a> {
     /// A transaction, judged.
     Judged(Judged<'a>),
