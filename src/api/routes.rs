@@ -27,6 +27,7 @@ use super::{
     problem::Problem,
     score, verdicts,
 };
+use crate::console;
 
 /// The policy of the description's page: its own files and nothing else.
 const PAGE: HeaderValue = HeaderValue::from_static(
@@ -44,6 +45,8 @@ pub fn routes(api: &Api) -> Router {
     let pages = pages().layer(from_fn_with_state(auth, auth::guard_page));
     // The feed judges for itself: browsers come with a ticket in place of the token.
     let all = open().split_for_parts().0.merge(guarded).merge(pages).merge(api.feed.routes());
+    // The first page holds no data: what it shows comes over the feed.
+    let all = all.merge(console::routes());
     let all = all.fallback(nowhere).method_not_allowed_fallback(other_method);
     let all = match cors(&api.config.serve.cors_origins) {
         Some(cors) => all.layer(cors),
