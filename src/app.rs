@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How often the main thread looks at its children and its stop flag.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How long the roles may take to stop before the process ends without them.
 const STOP_BUDGET: Duration = Duration::from_millis(9_500);

@@ -21,6 +21,8 @@
 //! | [`store`] | PostgreSQL: migrations, the sink, questions |
 //! | [`api`] | the HTTP interface: score, stored verdicts, health, its own description |
 //! | [`train`] | simulated traffic, data set, fitting, report |
+//! | [`embedded`] | the demo's own broker and database |
+//! | [`console`] | the first page: live alerts, rates, reasons |
 //! | [`config`] | one table of settings, their sources and checks |
 //! | [`telemetry`] | logs, metrics, health |
 //! | [`bench`] | the line measured beside its yardsticks |
@@ -35,8 +37,10 @@ pub mod app;
 pub mod bench;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod doctor;
 pub mod domain;
+pub mod embedded;
 pub mod engine;
 pub mod feed;
 pub mod kafka;

@@ -16,7 +16,12 @@ use sentra::{
 };
 
 fn config() -> KafkaConfig {
-    KafkaConfig { bootstrap_servers: common::kafka(), group: String::from("ranges"), properties: BTreeMap::new() }
+    KafkaConfig {
+        bootstrap_servers: common::kafka(),
+        group: String::from("ranges"),
+        embedded_log: None,
+        properties: BTreeMap::new(),
+    }
 }
 
 fn producer(more: &[(&str, &str)]) -> BaseProducer {
@@ -155,7 +160,7 @@ fn refused_credentials_end_a_read_at_once_and_name_the_setting() {
         common::sasl(common::SaslUser::Sentra).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let bootstrap_servers = properties.remove("bootstrap.servers").expect("servers");
     properties.insert(String::from("sasl.password"), String::from("wrong"));
-    let kafka = KafkaConfig { bootstrap_servers, group: String::from("sasl-ranges"), properties };
+    let kafka = KafkaConfig { bootstrap_servers, group: String::from("sasl-ranges"), embedded_log: None, properties };
     let mut reader = RangeReader::open(&kafka, "sasl.verdicts").expect("a reader");
     let error = read(&mut reader, 0, 0, 1).expect_err("refused").to_string();
     assert!(error.contains("kafka.sasl_password") && !error.contains("wrong"), "{error}");

@@ -18,7 +18,12 @@ use sentra::{
 };
 
 fn config() -> KafkaConfig {
-    KafkaConfig { bootstrap_servers: common::kafka(), group: String::from("tail"), properties: BTreeMap::new() }
+    KafkaConfig {
+        bootstrap_servers: common::kafka(),
+        group: String::from("tail"),
+        embedded_log: None,
+        properties: BTreeMap::new(),
+    }
 }
 
 fn owner() -> String {

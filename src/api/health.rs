@@ -119,7 +119,7 @@ pub async fn health(State(api): State<Api>) -> Response {
     if api.submitter.is_away() {
         reasons.push(String::from("kafka: the producer reaches no broker"));
     }
-    let database = api.database().await;
+    let database = api.archive.ping().await;
     let database_connected = database.is_ok();
     reasons.extend(database.err());
     let model = api.latest.model().map(|(name, version)| Model { name, version });

@@ -10,9 +10,11 @@
 //! Invariant: every process gives the same answers, for each follows all verdict partitions and reads one database; no
 //! input leads to a 500. It decides nothing about transactions.
 
+mod archive;
 mod auth;
 mod awaiting;
 mod connections;
+mod contracts;
 mod document;
 mod health;
 mod latest;
@@ -23,6 +25,7 @@ mod routes;
 mod score;
 mod server;
 mod submit;
+mod verdicts;
 
 use std::{
     ops::Deref,
@@ -42,6 +45,7 @@ use crate::{
     feed::{Accepted, Service},
     telemetry::Telemetry,
 };
+use archive::Archive;
 use awaiting::Awaiting;
 use latest::Latest;
 use submit::Submitter;
@@ -59,6 +63,7 @@ pub struct Shared {
     awaiting: Arc<Awaiting<Arc<Accepted>>>,
     latest: Arc<Latest>,
     submitter: Submitter,
+    archive: Archive,
     /// Requests that may still wait.
     waiting: Semaphore,
     /// The log's short name as asked of the broker at start; verdicts name it too.
@@ -80,11 +85,6 @@ impl Shared {
     /// The log's short name, by which verdicts are called: as verdicts have it, or the broker.
     fn log(&self) -> Option<String> {
         self.latest.log().or_else(|| self.surveyed_log.get().cloned())
-    }
-
-    /// Whether the database answers, or why not.
-    async fn database(&self) -> Result<(), String> {
-        Err(String::from("database: sink.database_url is not set"))
     }
 
     /// Refuses what could only wait in vain.

@@ -1,9 +1,23 @@
-//! Parameters of queries, read one by one so that each refusal names its own. Unknown ones are ignored, as unknown
+//! Parameters of queries and paths, read one by one so that each refusal names its own. Unknown ones are ignored, as unknown
 //! fields of a transaction are.
 
-use axum::{extract::Query, http::Uri};
+use axum::{
+    extract::{Path, Query, rejection::PathRejection},
+    http::Uri,
+};
 
 use super::problem::Problem;
+
+/// A route's one variable part, or that it is no text.
+pub type Segment = Result<Path<String>, PathRejection>;
+
+/// The text of a route's variable part.
+///
+/// # Errors
+/// It is not percent-encoded UTF-8.
+pub fn segment(segment: Segment) -> Result<String, Problem> {
+    segment.map(|Path(text)| text).map_err(|_| Problem::not_found("the path is not percent-encoded UTF-8; encode it"))
+}
 
 /// The parameters as they came.
 pub struct Params(Vec<(String, String)>);

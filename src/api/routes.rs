@@ -20,7 +20,14 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::Config as SwaggerConfig;
 
-use super::{Api, auth, document::Described, document::document, health, observe, problem::Problem, score};
+use super::{
+    Api, auth,
+    document::{Described, document},
+    health, observe,
+    problem::Problem,
+    score, verdicts,
+};
+use crate::console;
 
 /// The policy of the description's page: its own files and nothing else.
 const PAGE: HeaderValue = HeaderValue::from_static(
@@ -38,6 +45,8 @@ pub fn routes(api: &Api) -> Router {
     let pages = pages().layer(from_fn_with_state(auth, auth::guard_page));
     // The feed judges for itself: browsers come with a ticket in place of the token.
     let all = open().split_for_parts().0.merge(guarded).merge(pages).merge(api.feed.routes());
+    // The first page holds no data: what it shows comes over the feed.
+    let all = all.merge(console::routes());
     let all = all.fallback(nowhere).method_not_allowed_fallback(other_method);
     let all = match cors(&api.config.serve.cors_origins) {
         Some(cors) => all.layer(cors),
@@ -58,7 +67,13 @@ fn open() -> OpenApiRouter<Api> {
 
 /// What wants the token.
 fn guarded() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(score::score)).routes(routes!(health::metrics))
+    OpenApiRouter::new()
+        .routes(routes!(score::score))
+        .routes(routes!(verdicts::verdicts))
+        .routes(routes!(verdicts::verdict))
+        .routes(routes!(verdicts::alerts))
+        .routes(routes!(verdicts::phone))
+        .routes(routes!(health::metrics))
 }
 
 /// What a browser opens.

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::{
     Api,
     awaiting::{Place, Ticket},
+    contracts::{Transaction, Verdict},
     problem::{Document, Problem},
     submit::{Outcome, Submission, SubmitError},
 };
@@ -50,9 +51,9 @@ const MAX_TRACE_BYTES: usize = 512;
     post,
     path = "/v1/score",
     tag = "scoring",
-    request_body(content = ref("#/components/schemas/Transaction"), content_type = "application/json"),
+    request_body(content = Transaction, content_type = "application/json"),
     responses(
-        (status = 200, description = "The verdict.", body = ref("#/components/schemas/Verdict"), content_type = "application/json"),
+        (status = 200, description = "The verdict.", body = Verdict, content_type = "application/json"),
         (status = 400, description = "The body is no JSON.", body = Document, content_type = "application/problem+json"),
         (status = 401, description = "The token is missing or wrong.", body = Document, content_type = "application/problem+json"),
         (status = 413, description = "The body is longer than 65536 bytes.", body = Document, content_type = "application/problem+json"),

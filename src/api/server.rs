@@ -15,12 +15,16 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{Api, Auth, Shared, awaiting::Awaiting, connections, health, latest::Latest, routes, submit::Submitter};
+use super::{
+    Api, Auth, Shared, archive::Archive, awaiting::Awaiting, connections, health, latest::Latest, routes,
+    submit::Submitter,
+};
 use crate::{
     config::Config,
     domain::identity::LogId,
     feed::{FollowError, Follower, Listener, Service},
     kafka::{client::describe, layout::Surveyor},
+    store::StoreError,
     telemetry::Telemetry,
 };
 
@@ -57,6 +61,9 @@ pub enum ApiError {
     /// The producer cannot be made.
     #[error("serve: the producer cannot be made: {0}; see kafka.properties")]
     Producer(String),
+    /// The database cannot be asked.
+    #[error("serve: {0}")]
+    Store(#[from] StoreError),
     /// The verdict topic cannot be followed.
     #[error("serve: {0}")]
     Follow(#[from] FollowError),
@@ -96,6 +103,7 @@ impl Server {
         let submitter = submitter.map_err(|error| ApiError::Producer(describe(&error)))?;
         let api = Api(Arc::new(Shared {
             waiting: Semaphore::new(serve.max_waiting),
+            archive: Archive::new(&config.sink)?,
             latest: Arc::new(Latest::default()),
             surveyed_log: OnceLock::new(),
             began: Instant::now(),

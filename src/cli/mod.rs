@@ -6,6 +6,7 @@
 mod bench;
 mod completions;
 mod config;
+mod demo;
 mod doctor;
 mod error;
 mod migrate;
@@ -64,6 +65,8 @@ pub enum Command {
     Config(config::Args),
     /// Bring the database to this program's schema.
     Migrate(migrate::Args),
+    /// All of it on this machine, with nothing configured: simulated traffic, verdicts, database, page.
+    Demo(demo::Args),
     /// Run roles of the line until a signal.
     Run(run::Args),
     /// Plan, create or check the topics.
@@ -96,6 +99,7 @@ impl Cli {
             Command::Config(args) => args.run(&globals),
             Command::Model(args) => args.run(&globals),
             Command::Migrate(args) => args.run(&globals),
+            Command::Demo(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),
             Command::Topics(args) => args.run(&globals),
             Command::Verdicts(args) => args.run(&globals),

@@ -186,7 +186,7 @@ fn share(text: &str) -> Result<f64, String> {
     if (0.0..=0.5).contains(&value) { Ok(value) } else { Err("must be a share from 0 to 0.5".to_owned()) }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     let value: f64 = text.trim_end_matches("/s").parse().map_err(|_| "not a number of records a second".to_owned())?;
     if (0.01..=10_000_000.0).contains(&value) { Ok(value) } else { Err("must be from 0.01 to 10000000".to_owned()) }
 }

@@ -1,6 +1,6 @@
 //! `sentra verdicts tail`: the verdicts that count, by the reader's rule, as lines or as the records' own bytes.
 
-mod show;
+pub(super) mod show;
 
 use std::{
     io::IsTerminal,

@@ -2,11 +2,16 @@
 
 use super::{
     Backend, Config, ConfigErrors, Environment, FeedConfig, KafkaConfig, LogFormat, ModelConfig, ScoreConfig,
-    ServeConfig, SinkConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings, table::*, value::Value,
+    ServeConfig, SinkConfig, TelemetryConfig, TopicsConfig,
+    error::Problem,
+    settings::Settings,
+    table::*,
+    value::{Value, log_id},
 };
 use crate::{
     domain::{
         amount::Currency,
+        identity::LogId,
         rules::{LONGEST_WINDOW_MS, Rules, Scope},
         time::DAY_MS,
     },
@@ -55,10 +60,8 @@ impl Settings {
                 features: self.bool(VERDICT_FEATURES),
             },
             telemetry: self.telemetry(),
-            serve: ServeConfig { host: self.text(SERVE_HOST).to_owned(), port: self.int(SERVE_PORT) as u16 },
-            sink: self.sink(),
             serve: self.serve(),
-            sink: SinkConfig { database_url: self.get(SINK_DATABASE_URL).secret().cloned() },
+            sink: self.sink(),
         })
     }
 
@@ -87,7 +90,8 @@ impl Settings {
             properties.insert(String::from("sasl.password"), password.expose().to_owned());
         }
         let bootstrap_servers = self.text(KAFKA_BOOTSTRAP_SERVERS).to_owned();
-        KafkaConfig { bootstrap_servers, group: self.text(KAFKA_GROUP).to_owned(), properties }
+        let embedded_log = log_id(self.text(KAFKA_EMBEDDED_LOG)).map(LogId);
+        KafkaConfig { bootstrap_servers, group: self.text(KAFKA_GROUP).to_owned(), embedded_log, properties }
     }
 
     fn sink(&self) -> SinkConfig {
@@ -203,6 +207,13 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Problem> {
         String::from(
             "serve.host is open to other machines, so serve.token (or SENTRA__SERVE__TOKEN_FILE) must be set; \
              set it, or let serve.host be 127.0.0.1",
+        ),
+    );
+    rule(
+        &[KAFKA_EMBEDDED_LOG, ENVIRONMENT],
+        settings.get(KAFKA_EMBEDDED_LOG).is_set() && settings.text(ENVIRONMENT) == "production",
+        String::from(
+            "kafka.embedded_log stands in for a real broker's topic id, by which a topic made anew is known; remove it",
         ),
     );
     let topics = [TOPICS_TRANSACTIONS, TOPICS_VERDICTS, TOPICS_DLQ];

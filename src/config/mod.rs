@@ -29,7 +29,7 @@ pub use inputs::Inputs;
 pub use secret::Secret;
 pub use settings::{Settings, Source};
 
-use crate::domain::rules::Rules;
+use crate::domain::{identity::LogId, rules::Rules};
 pub use crate::{model::scorer::Backend, store::days::Policy};
 
 /// Everything Sentra is told, valid and typed.
@@ -71,6 +71,8 @@ pub struct KafkaConfig {
     pub bootstrap_servers: String,
     /// The consumer group.
     pub group: String,
+    /// The log's id where the broker is the embedded one, which knows no topic ids.
+    pub embedded_log: Option<LogId>,
     /// Raw librdkafka properties, secrets among them (`sasl.password`); none that Sentra owns.
     pub properties: BTreeMap<String, String>,
 }
@@ -198,6 +200,7 @@ impl fmt::Debug for KafkaConfig {
         f.debug_struct("KafkaConfig")
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("group", &self.group)
+            .field("embedded_log", &self.embedded_log)
             .field("properties", &shown)
             .finish()
     }

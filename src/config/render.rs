@@ -109,6 +109,7 @@ fn setting_schema(setting: &Setting) -> Json {
         Kind::Duration { off: true, .. } => json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d)|off)$"}),
         Kind::UtcOffset => json!({"type": "string", "pattern": "^(Z|[+-][0-9]{2}:[0-5][0-9])$"}),
         Kind::Currency => json!({"type": "string", "pattern": "^[A-Z]{3}$"}),
+        Kind::LogId => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
         Kind::CallingCode => json!({"type": "string", "pattern": "^[1-9][0-9]{0,2}$"}),
         Kind::Topic => json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"}),
         Kind::Text

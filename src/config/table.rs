@@ -103,6 +103,8 @@ settings! {
         "Brokers to begin with, host:port, separated by commas.").alias("KAFKA_BOOTSTRAP_SERVERS");
     KAFKA_GROUP: Setting::new("kafka.group", Kind::Text, "sentra",
         "Consumer group: processes of one group share the partitions.");
+    KAFKA_EMBEDDED_LOG: Setting::unset("kafka.embedded_log", Kind::LogId,
+        "Id of the log on a demo's embedded broker, which knows no topic ids; sentra demo prints it. Never for a real broker.");
     KAFKA_SASL_PASSWORD: Setting::unset("kafka.sasl_password", Kind::Secret,
         "Password for SASL; name and mechanism go into kafka.properties (sasl.username, sasl.mechanism, security.protocol).");
 

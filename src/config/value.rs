@@ -43,6 +43,8 @@ pub enum Kind {
     Host,
     /// Web origins, separated by commas.
     Origins,
+    /// The 16 bytes of a log's id in hex.
+    LogId,
     /// A tracing filter.
     Filter,
     /// Never printed.
@@ -125,6 +127,7 @@ impl Kind {
             Self::CallingCode => is_calling_code(text).then(|| owned(text)),
             Self::Listen if text == OFF => Some(Value::Listen(None)),
             Self::Listen => text.parse().ok().map(|address| Value::Listen(Some(address))),
+            Self::LogId => log_id(text).map(|_| owned(text)),
             Self::Filter => is_filter(text).then(|| owned(text)),
             Self::Host => is_host(text).then(|| owned(text)),
             Self::Origins => text.split(',').all(is_origin).then(|| owned(text)),
@@ -163,6 +166,7 @@ impl Kind {
             Self::Currency => String::from("an ISO 4217 code such as KES"),
             Self::CallingCode => String::from("a calling code such as 254 (1 to 3 digits, no plus)"),
             Self::Listen => String::from("an address such as 127.0.0.1:9464, or off"),
+            Self::LogId => String::from("32 lower-case hex digits, not all of them 0"),
             Self::Filter => String::from("a log filter such as info or info,sentra::shard=debug"),
             Self::Host => String::from("a host name or IP address, without a port"),
             Self::Origins => {
@@ -290,6 +294,13 @@ fn is_topic(name: &str) -> bool {
     (1..=249).contains(&name.len())
         && !matches!(name, "." | "..")
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// The bytes of 32 lower-case hex digits that are not all 0.
+pub(super) fn log_id(text: &str) -> Option<[u8; 16]> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let number = digits.then(|| u128::from_str_radix(text, 16).ok())??;
+    (number != 0).then(|| number.to_be_bytes())
 }
 
 fn is_calling_code(text: &str) -> bool {

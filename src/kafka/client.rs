@@ -102,7 +102,12 @@ mod tests {
 
     fn kafka(properties: &[(&str, &str)]) -> KafkaConfig {
         let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        KafkaConfig { bootstrap_servers: String::from("a:1,b:2"), group: String::from("line"), properties }
+        KafkaConfig {
+            bootstrap_servers: String::from("a:1,b:2"),
+            group: String::from("line"),
+            embedded_log: None,
+            properties,
+        }
     }
 
     #[test]

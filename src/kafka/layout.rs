@@ -11,9 +11,10 @@ use thiserror::Error;
 
 use super::{
     client::{Session, admin_config, describe, is_transient},
-    topic_id::{TopicId, TopicIdError, topic_id},
+    identity::identity,
+    topic_id::{TopicId, TopicIdError},
 };
-use crate::config::{Config, TopicsConfig};
+use crate::config::{Config, KafkaConfig, TopicsConfig};
 
 /// How long one question may take.
 const ASK: Duration = Duration::from_secs(5);
@@ -49,6 +50,7 @@ pub enum LayoutError {
 /// Asks about topics.
 pub struct Surveyor {
     client: BaseConsumer<Session>,
+    kafka: KafkaConfig,
     topics: TopicsConfig,
 }
 
@@ -60,7 +62,7 @@ impl Surveyor {
     pub fn new(config: &Config) -> Result<Self, LayoutError> {
         let client = admin_config(&config.kafka).create_with_context(Session::default());
         let client = client.map_err(|error| LayoutError::Refused(describe(&error)))?;
-        Ok(Self { client, topics: config.topics.clone() })
+        Ok(Self { client, kafka: config.kafka.clone(), topics: config.topics.clone() })
     }
 
     /// The topics' shape now.
@@ -70,7 +72,7 @@ impl Surveyor {
     pub fn survey(&self) -> Result<Layout, LayoutError> {
         let transactions = self.partitions(&self.topics.transactions)?;
         let verdicts = self.partitions(&self.topics.verdicts)?;
-        let id = topic_id(self.client.client(), &self.topics.transactions, ASK);
+        let id = identity(&self.kafka, self.client.client(), &self.topics.transactions, ASK);
         let log = id.map_err(|error| match error {
             TopicIdError::Failed { .. } => LayoutError::Away(error.to_string()),
             other => LayoutError::Refused(other.to_string()),

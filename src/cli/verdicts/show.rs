@@ -78,7 +78,7 @@ impl Filters {
             && one_of(&self.kind, &verdict.kind)
             && equal(&self.institution, &verdict.institution_id)
             && equal(&self.phone, &verdict.phone_number)
-            && self.min_score.is_none_or(|least| verdict.risk_score.is_some_and(|score| score >= least))
+            && self.min_score.is_none_or(|least| verdict.scores_at_least(least))
             && self.partition.is_none_or(|wanted| wanted == partition)
     }
 }
@@ -87,6 +87,11 @@ impl<'a> Shown<'a> {
     /// Reads what it knows of a verdict; nothing of one whose shape is unknown.
     pub fn parse(value: &'a [u8]) -> Self {
         serde_json::from_slice(value).unwrap_or_default()
+    }
+
+    /// Whether it has a score, and one of at least this much.
+    pub fn scores_at_least(&self, least: u8) -> bool {
+        self.risk_score.is_some_and(|score| score >= least)
     }
 
     /// The line, with colours where they are wanted.

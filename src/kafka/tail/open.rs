@@ -14,7 +14,8 @@ use crate::{
     config::KafkaConfig,
     kafka::{
         client::{Session, describe, follower_config, is_transient},
-        topic_id::{TopicId, TopicIdError, topic_id},
+        identity::identity,
+        topic_id::{TopicId, TopicIdError},
     },
 };
 
@@ -29,7 +30,7 @@ impl Tail {
             .create_with_context(Session::default())
             .map_err(|error: KafkaError| TailError::client(&error))?;
         let partitions = partitions(&consumer, topic)?;
-        let id = topic_id(consumer.client(), topic, ASK).map_err(|error| match error {
+        let id = identity(kafka, consumer.client(), topic, ASK).map_err(|error| match error {
             TopicIdError::Failed { reason, .. } => TailError::Away { topic: topic.to_owned(), reason },
             other => TailError::Id(other),
         })?;

@@ -15,7 +15,7 @@ use crate::{
     config::{KafkaConfig, TopicsConfig},
     kafka::{
         client::{Session, admin_config, describe, is_transient},
-        topic_id::topic_id,
+        identity::identity,
     },
 };
 
@@ -101,6 +101,7 @@ impl Shape {
 pub struct Survey {
     pub(super) admin: AdminClient<Session>,
     client: BaseConsumer<Session>,
+    kafka: KafkaConfig,
 }
 
 impl Survey {
@@ -113,7 +114,7 @@ impl Survey {
         let made = |error: KafkaError| TopicsError::Client(describe(&error));
         let client: BaseConsumer<Session> = config.create_with_context(Session::default()).map_err(made)?;
         let admin = config.create_with_context(Session::default()).map_err(made)?;
-        let survey = Self { admin, client };
+        let survey = Self { admin, client, kafka: kafka.clone() };
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
             let Err(error) = survey.client.fetch_metadata(None, ATTEMPT) else { return Ok(survey) };
@@ -157,12 +158,18 @@ impl Survey {
         Ok(facts(State::Found(Shape {
             partitions: found.partitions().len() as i32,
             replication: found.partitions().iter().map(|one| one.replicas().len() as i32).min().unwrap_or(0),
-            id: topic_id(self.client.client(), name, ASK).map(|id| id.to_string()).map_err(|error| error.to_string()),
+            id: identity(&self.kafka, self.client.client(), name, ASK)
+                .map(|id| id.to_string())
+                .map_err(|error| error.to_string()),
             settings: self.settings(name)?,
         })))
     }
 
     fn settings(&self, topic: &str) -> Result<Option<BTreeMap<String, String>>, TopicsError> {
+        if self.kafka.embedded_log.is_some() {
+            // The embedded broker has no settings, and never answers who asks for them.
+            return Ok(None);
+        }
         let options = AdminOptions::new().request_timeout(Some(ASK));
         let answer = super::wait(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options))?;
         let answer = answer.map_err(|error| TopicsError::Away(describe(&error)))?;

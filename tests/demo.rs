@@ -1,0 +1,96 @@
+//! The demo as a user meets it: everything from one command, nothing left behind.
+
+mod common;
+
+use common::demo::{Demo, await_gone, lives, open_folder};
+
+#[test]
+fn a_demo_shows_alerts_and_where_everything_is_and_ctrl_c_leaves_nothing_running() {
+    let folder = open_folder();
+    let data = folder.path().join("data");
+    let mut demo = Demo::start(&data, &[], &[]);
+    demo.await_alert();
+    let said = demo.err();
+    for part in
+        ["Kafka", &demo.variable("KAFKA_BOOTSTRAP_SERVERS"), "psql 'postgresql://sentra@/sentra?host=", "Ctrl-C"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let postgres = demo.postgres();
+    assert!(lives(postgres));
+    assert!(!user_of(postgres).starts_with('0'), "PostgreSQL never runs as root");
+    demo.signal(libc::SIGINT);
+    assert!(demo.wait().success(), "{}", demo.err());
+    assert!(!lives(postgres), "it is waited for");
+    assert!(!data.join("env").exists(), "nothing names what is gone");
+}
+
+#[test]
+fn sigterm_ends_it_in_order_too() {
+    let folder = open_folder();
+    let mut demo = Demo::start(&folder.path().join("data"), &[], &[]);
+    let postgres = {
+        demo.variable("DATABASE_URL");
+        demo.postgres()
+    };
+    demo.signal(libc::SIGTERM);
+    assert!(demo.wait().success(), "{}", demo.err());
+    assert!(!lives(postgres));
+}
+
+#[test]
+fn a_killed_demo_takes_its_postgresql_along_and_the_folder_serves_the_next() {
+    let folder = open_folder();
+    let data = folder.path().join("data");
+    let mut demo = Demo::start(&data, &[], &[]);
+    demo.await_alert();
+    let postgres = demo.postgres();
+    demo.signal(libc::SIGKILL);
+    demo.wait();
+    // The next one starts while the last one's database may still be writing its last page.
+    let mut next = Demo::start(&data, &[], &[]);
+    next.await_alert();
+    await_gone(postgres);
+    next.signal(libc::SIGINT);
+    assert!(next.wait().success(), "{}", next.err());
+}
+
+#[test]
+fn the_end_of_its_postgresql_is_the_demos() {
+    let folder = open_folder();
+    let mut demo = Demo::start(&folder.path().join("data"), &[], &[]);
+    demo.await_alert();
+    // SAFETY: kill takes plain numbers; the process is the demo's own.
+    assert_eq!(unsafe { libc::kill(demo.postgres(), libc::SIGKILL) }, 0);
+    assert_eq!(demo.wait().code(), Some(1));
+    assert!(demo.err().contains("PostgreSQL ended by itself"), "{}", demo.err());
+}
+
+#[test]
+fn a_second_demo_on_a_folder_is_refused_by_name() {
+    let folder = open_folder();
+    let data = folder.path().join("data");
+    let mut first = Demo::start(&data, &[], &[]);
+    first.variable("DATABASE_URL");
+    let mut second = Demo::start_beside(&data, "second");
+    assert_eq!(second.wait().code(), Some(1));
+    assert!(second.err().contains("a demo runs already on"), "{}", second.err());
+    assert!(first.ended().is_none(), "the first is not disturbed");
+}
+
+#[test]
+fn missing_binaries_are_refused_with_the_package_to_install() {
+    let folder = open_folder();
+    let mut demo = Demo::start(&folder.path().join("data"), &[("SENTRA_POSTGRES_BIN", "/nowhere")], &[]);
+    assert_eq!(demo.wait().code(), Some(1));
+    for part in ["/nowhere", "apt-get install postgresql"] {
+        assert!(demo.err().contains(part), "{part}: {}", demo.err());
+    }
+}
+
+/// The user ids of a process.
+fn user_of(pid: libc::pid_t) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).expect("a user");
+    line.trim().to_owned()
+}
