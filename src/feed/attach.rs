@@ -34,6 +34,10 @@ const TURN: Duration = Duration::from_secs(10);
 /// A catch-up that takes longer ends with a cursor, so that others have their turn.
 const LONGEST: Duration = Duration::from_secs(600);
 
+/// What is told of a cursor that is none.
+const NO_CURSOR: &str =
+    "cursor: this is none, or a part of one is missing; give the last one you got, whole, or none to begin now";
+
 /// Frames sent together.
 const BATCH: usize = 64;
 
@@ -47,7 +51,7 @@ pub(super) async fn attach(session: &mut Session, service: &Service, cursor: Opt
     };
     let positions = match Positions::parse(&cursor) {
         Ok(positions) => positions,
-        Err(error) => return Err(End::Bye(ByeReason::BadRequest, format!("cursor: {error}"))),
+        Err(_) => return Err(End::Bye(ByeReason::BadRequest, String::from(NO_CURSOR))),
     };
     session.cursor = Some(Arc::from(cursor.trim()));
     let join = session.hub.backlog().join(&positions, false);
