@@ -193,11 +193,19 @@ pub struct Ended {
 impl Client {
     /// Opens a session, or says with which status it was refused.
     pub fn connect(port: u16, query: &str, headers: &[(&'static str, &str)]) -> Result<Self, tungstenite::Error> {
-        let mut request = format!("ws://127.0.0.1:{port}/v1/feed?{query}").into_client_request()?;
+        Self::with(TcpStream::connect(("127.0.0.1", port))?, query, headers)
+    }
+
+    /// The same over a connection with properties of its own.
+    pub fn over(stream: TcpStream, query: &str) -> Result<Self, tungstenite::Error> {
+        Self::with(stream, query, &[])
+    }
+
+    fn with(stream: TcpStream, query: &str, headers: &[(&'static str, &str)]) -> Result<Self, tungstenite::Error> {
+        let mut request = format!("ws://{}/v1/feed?{query}", stream.peer_addr()?).into_client_request()?;
         for (name, value) in headers {
             request.headers_mut().insert(*name, HeaderValue::from_str(value).expect("a header's value"));
         }
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         match client(request, stream) {
             Ok((socket, _)) => Ok(Self(socket)),
