@@ -65,6 +65,7 @@ impl Topics {
 pub struct Setup {
     variables: Vec<(String, String)>,
     port: u16,
+    roles: Option<String>,
 }
 
 impl Setup {
@@ -72,7 +73,7 @@ impl Setup {
     pub fn new(topics: &Topics) -> Self {
         let port = free_port();
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-        let setup = Self { variables: Vec::new(), port };
+        let setup = Self { variables: Vec::new(), port, roles: None };
         setup
             .with("KAFKA_BOOTSTRAP_SERVERS", &kafka())
             .with("SENTRA__TOPICS__TRANSACTIONS", &topics.transactions)
@@ -92,6 +93,11 @@ impl Setup {
         self
     }
 
+    /// Names the roles, such as `score,serve`.
+    pub fn roles(self, roles: &str) -> Self {
+        Self { roles: Some(roles.to_owned()), ..self }
+    }
+
     /// The port of its health.
     pub fn port(&self) -> u16 {
         self.port
@@ -105,6 +111,7 @@ impl Setup {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sentra"));
         // Nothing of this process's own settings, and no sentra.toml of the current folder.
         command.env_clear().current_dir(home.path()).arg("run");
+        command.args(self.roles.iter().flat_map(|roles| ["--roles", roles]));
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("the binary");
         Sentra { child, port: self.port, log, _home: home }
@@ -135,6 +142,11 @@ impl Sentra {
         let pid = libc::pid_t::try_from(self.child.id()).expect("a pid");
         // SAFETY: kill takes plain numbers; the child is not reaped before this guard lets go of it.
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "signal {signal} to {pid}");
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it at once, as a crash would.

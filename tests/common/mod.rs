@@ -8,6 +8,7 @@
 
 pub mod broker;
 pub mod demo;
+pub mod feed;
 pub mod line;
 pub mod produce;
 pub mod records;
