@@ -36,11 +36,15 @@ fn while_kafka_is_away_requests_are_told_when_to_come_again_and_afterwards_they_
     assert_eq!(curl.get("/livez").code, 200, "it lives");
 
     broker.services("up");
-    let after = until(PATIENCE * 3, || String::from("a verdict after the outage"), || {
-        let reply = curl.score(&transaction(1, "BEFORE"));
-        assert!(matches!(reply.code, 200 | 503 | 504), "{} {}", reply.code, reply.text());
-        (reply.code == 200).then_some(reply)
-    });
+    let after = until(
+        PATIENCE * 3,
+        || String::from("a verdict after the outage"),
+        || {
+            let reply = curl.score(&transaction(1, "BEFORE"));
+            assert!(matches!(reply.code, 200 | 503 | 504), "{} {}", reply.code, reply.text());
+            (reply.code == 200).then_some(reply)
+        },
+    );
     assert_eq!(after.json()["kind"], "duplicate", "the first decision holds across the outage");
     process.signal(libc::SIGTERM);
     assert_eq!(process.wait(PATIENCE).code(), Some(0), "{}", process.log());
