@@ -18,8 +18,8 @@
 //! | [`kafka`] | clients, topics, the verdict tail, dead letters |
 //! | [`feed`] | the verdict tail's follower, and the live feed over WebSocket |
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
-//! | [`api`] | the HTTP interface: score, stored verdicts, health, its own description |
 //! | [`store`] | PostgreSQL: migrations, the sink, questions |
+//! | [`api`] | the HTTP interface: score, stored verdicts, health, its own description |
 //! | [`train`] | simulated traffic, data set, fitting, report |
 //! | [`embedded`] | the demo's own broker and database |
 //! | [`console`] | the first page: live alerts, rates, reasons |

@@ -3,9 +3,11 @@
 //! Invariant: its answers are a function of the events inserted, the watermark at the question and the rules; when
 //! pruning and caching happen never shows.
 
+use std::hint::black_box;
+
 use super::{
     hot::{Excess, Totals},
-    identity::Identity,
+    identity::{Identities, Identity},
     place::GeoPoint,
     profile::Profile,
     ring::{Event, Ring},
@@ -138,6 +140,14 @@ impl History {
         }
         let logged = event.money.summed(home).map(|minor| (minor, log.unwrap_or_else(|| log_amount(minor))));
         self.profile.learn(event, logged, geo);
+    }
+
+    /// Loads what the next event will meet: the ring's ends, the known identities, the hot tables' entries.
+    pub fn fetch(&self, ids: &Identities) {
+        black_box((self.ring.oldest(), self.ring.newest(), self.profile.first_known()));
+        if let Some(totals) = self.hot.as_ref().and_then(|hot| hot.totals.as_ref()) {
+            totals.fetch(&self.ring, ids);
+        }
     }
 
     /// How many events the ring holds.

@@ -4,13 +4,16 @@
 //! originals are state. Each event enters and leaves each window once, so a step in order is amortised
 //! O(number of windows).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hint::black_box,
+};
 
 use hashbrown::HashMap;
 
 use super::{
     amount::Currency,
-    identity::Identity,
+    identity::{Identities, Identity},
     ring::{Event, Ring},
     rules::{Rules, WINDOWS, WINDOWS_MS},
     time::HOUR_MS,
@@ -125,6 +128,14 @@ impl Totals {
         if self.originals.get(&event.ids.transaction) == Some(&event.t) {
             self.originals.remove(&event.ids.transaction);
         }
+    }
+
+    /// Loads what an event of these identities will meet: the events about to leave windows, and the tables' entries.
+    pub fn fetch(&self, ring: &Ring, ids: &Identities) {
+        let leaving = self.from.map(|from| if from < ring.len() { ring.time(from) } else { 0 });
+        let oldest = if ring.is_empty() { None } else { self.originals.get(&ring.get(0).ids.transaction) };
+        let held = self.counterparties.held.get(&ids.counterparty).map(|held| held[0]);
+        black_box((leaving, oldest, self.originals.get(&ids.transaction), held));
     }
 
     /// The newest event of this transaction identity in the ring.

@@ -118,6 +118,11 @@ impl Profile {
         self.known.find(Kind::Device, device).map(|at| self.known.words[at + 1] as i64)
     }
 
+    /// The identity that stands first in memory.
+    pub fn first_known(&self) -> Option<Identity> {
+        self.known.words.first().copied().map(Identity)
+    }
+
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
         match self.known.words.capacity() {

@@ -103,6 +103,11 @@ impl Ring {
         self.events.front().map(|packed| self.base + i64::from(packed.above_base))
     }
 
+    /// The newest event's time.
+    pub fn newest(&self) -> Option<i64> {
+        self.events.back().map(|packed| self.base + i64::from(packed.above_base))
+    }
+
     /// All events, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = Event> + '_ {
         self.events.iter().rev().map(|packed| self.unpack(packed))

@@ -11,7 +11,7 @@ use crate::domain::{
     features::{self, Row},
     flags::Flags,
     history::{Footprint, History, Observed},
-    identity::{LogId, Subject},
+    identity::{Identities, LogId, Subject},
     invalid::Invalid,
     partitioner::partition_of,
     phone::PhoneKey,
@@ -108,11 +108,32 @@ pub enum Judgement {
     },
 }
 
+/// A record as read: all that can be known of it without the state.
+#[derive(Debug)]
+pub struct Read<'a> {
+    offset: i64,
+    timestamp_ms: Option<i64>,
+    content: Result<Content<'a>, Box<Invalid>>,
+}
+
+/// A transaction with its identities.
+#[derive(Debug)]
+struct Content<'a> {
+    transaction: Transaction<'a>,
+    key: PhoneKey,
+    ids: Identities,
+    geo: Option<place::GeoPoint>,
+    subject: Subject,
+    /// Where its phone's history was when last looked for.
+    hint: Option<Found>,
+}
+
 /// One readable record on its way through the step.
 struct Arrival {
     event: Event,
     geo: Option<place::GeoPoint>,
     subject: Subject,
+    hint: Option<Found>,
     as_of: i64,
     watermark: i64,
 }
@@ -126,23 +147,55 @@ impl Partition {
 
     /// Applies the record and judges it.
     pub fn step<'a>(&mut self, record: &Record<'a>) -> Step<'a> {
-        match decode(record, &self.rules) {
-            Ok(transaction) => Step::Judged(self.step_decoded(transaction, record)),
+        let read = self.read(record);
+        self.apply(read)
+    }
+
+    /// The first part of [`Partition::step`], which depends on no state: any number of records may be read ahead.
+    pub fn read<'a>(&self, record: &Record<'a>) -> Read<'a> {
+        let content = decode(record, &self.rules).map(|transaction| self.content(transaction));
+        Read { offset: record.offset, timestamp_ms: record.timestamp_ms, content }
+    }
+
+    /// Looks for the history that a record is about to meet. Never shows in any result.
+    pub fn look_for(&self, read: &mut Read<'_>) {
+        if let Ok(content) = &mut read.content {
+            content.hint = self.phones.find(&content.subject);
+        }
+    }
+
+    /// Has the memory fetched that [`Partition::apply`] will touch, so that several records wait for theirs together.
+    /// Never shows in any result.
+    pub fn fetch(&self, read: &Read<'_>) {
+        if let Ok(Content { hint: Some(found), ids, .. }) = &read.content {
+            self.phones.fetch(*found, ids);
+        }
+    }
+
+    /// The rest of [`Partition::step`].
+    pub fn apply<'a>(&mut self, read: Read<'a>) -> Step<'a> {
+        match read.content {
+            Ok(content) => Step::Judged(self.judge(content, read.offset, read.timestamp_ms)),
             Err(invalid) => {
-                self.next = record.offset + 1;
+                self.next = read.offset + 1;
                 Step::Invalid(invalid)
             }
         }
     }
 
-    /// The second half of [`Partition::step`], measured apart from decoding: `transaction` is what `record` decodes to.
+    /// [`Partition::step`] without its decoding, to be measured apart: `transaction` is what `record` decodes to.
     pub fn step_decoded<'a>(&mut self, transaction: Transaction<'a>, record: &Record<'_>) -> Judged<'a> {
-        self.next = record.offset + 1;
+        let content = self.content(transaction);
+        self.judge(content, record.offset, record.timestamp_ms)
+    }
+
+    fn judge<'a>(&mut self, content: Content<'a>, offset: i64, timestamp_ms: Option<i64>) -> Judged<'a> {
+        self.next = offset + 1;
+        let arrival = self.arrive(&content, offset, timestamp_ms);
+        let Content { transaction, key, .. } = content;
         let mut flags = Flags::default();
-        let arrival = self.arrive(&transaction, record);
         flags.set(Flags::TIME_ADJUSTED, arrival.event.t != transaction.timestamp.0);
         flags.set(Flags::FOREIGN_CURRENCY, transaction.currency != self.rules.home_currency);
-        let key = transaction.phone.key();
         flags.set(Flags::MISROUTED, partition_of(key.as_bytes(), self.place.partitions) != self.place.partition);
         let profiles_complete = self.complete_since(PROFILE_WARMING_MS);
         flags.set(
@@ -169,16 +222,15 @@ impl Partition {
             None if judgement == Judgement::Scored => arrival.begin(&mut self.phones, rules),
             _ => {}
         }
-        let (offset, event_time) = (record.offset, EventTimeMs(event.t));
-        Judged { offset, event_time, judgement, flags, row, key, transaction }
+        Judged { offset, event_time: EventTimeMs(event.t), judgement, flags, row, key, transaction }
     }
 
     /// Applies the record as [`Partition::step`] does, without judging it: recovery's silent replay.
     /// Returns the event time where the record is readable.
     pub fn replay(&mut self, record: &Record<'_>) -> Option<EventTimeMs> {
         self.next = record.offset + 1;
-        let transaction = decode(record, &self.rules).ok()?;
-        let arrival = self.arrive(&transaction, record);
+        let content = self.read(record).content.ok()?;
+        let arrival = self.arrive(&content, record.offset, record.timestamp_ms);
         let rules = &*self.rules;
         let known = known(&mut self.phones, &arrival, rules).map(|found| self.phones.at(found));
         let scored = arrival.judge(known.as_deref(), rules) == Judgement::Scored;
@@ -227,28 +279,38 @@ impl Partition {
         self.phones.sweep(slots, |history| keep(history, wm, &self.rules));
     }
 
-    /// Clamps the time, raises the watermark and hashes the identities.
-    fn arrive(&mut self, transaction: &Transaction<'_>, record: &Record<'_>) -> Arrival {
-        let latest = record.timestamp_ms.zip(self.rules.max_future_ms).map(|(at, future)| at.saturating_add(future));
+    /// Hashes the identities.
+    fn content<'a>(&self, transaction: Transaction<'a>) -> Content<'a> {
+        let folded = transaction.location.as_deref().map(place::fold);
+        let log = &self.place.log;
+        let institution = transaction.institution_id.as_deref().filter(|_| self.rules.scope == Scope::Institution);
+        Content {
+            key: transaction.phone.key(),
+            ids: log.identities(&transaction, folded.as_deref()),
+            geo: transaction.geo.or_else(|| folded.as_deref().and_then(place::lookup)),
+            subject: log.subject(transaction.phone, institution),
+            hint: None,
+            transaction,
+        }
+    }
+
+    /// Clamps the time and raises the watermark.
+    fn arrive(&mut self, content: &Content<'_>, offset: i64, timestamp_ms: Option<i64>) -> Arrival {
+        let transaction = &content.transaction;
+        let latest = timestamp_ms.zip(self.rules.max_future_ms).map(|(at, future)| at.saturating_add(future));
         let t = latest.map_or(transaction.timestamp.0, |latest| transaction.timestamp.0.min(latest.max(0)));
         let watermark = self.watermark.map_or(t, |wm| wm.max(t));
         self.watermark = Some(watermark);
         if self.reach == Reach::Since(None) {
             self.reach = Reach::Since(Some(t));
         }
-        let folded = transaction.location.as_deref().map(place::fold);
-        let log = &self.place.log;
-        let institution = transaction.institution_id.as_deref().filter(|_| self.rules.scope == Scope::Institution);
         let reversal = transaction.transaction_type == Some(TransactionType::Reversal);
+        let money = Money::new(transaction.amount, transaction.currency, reversal);
         Arrival {
-            event: Event {
-                t,
-                offset: record.offset,
-                ids: log.identities(transaction, folded.as_deref()),
-                money: Money::new(transaction.amount, transaction.currency, reversal),
-            },
-            geo: transaction.geo.or_else(|| folded.as_deref().and_then(place::lookup)),
-            subject: log.subject(transaction.phone, institution),
+            event: Event { t, offset, ids: content.ids, money },
+            geo: content.geo,
+            subject: content.subject,
+            hint: content.hint,
             as_of: t.max(watermark - self.rules.lateness_ms),
             watermark,
         }
@@ -285,7 +347,7 @@ impl Arrival {
 
 /// Where the history of the arrival's phone is, pruned; one silent for H counts as absent.
 fn known(phones: &mut Phones, arrival: &Arrival, rules: &Rules) -> Option<Found> {
-    let found = phones.find(&arrival.subject)?;
+    let found = phones.find_from(arrival.hint, &arrival.subject)?;
     if keep(phones.at(found), arrival.watermark, rules) {
         return Some(found);
     }

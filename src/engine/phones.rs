@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 
 use crate::domain::{
     history::{Footprint, History},
-    identity::Subject,
+    identity::{Identities, Subject},
 };
 
 /// Entries a chunk holds; chunks are never reallocated.
@@ -56,6 +56,20 @@ impl Phones {
         let hash = self.hasher.hash_one(subject);
         let same = |at: &u32| slot(&self.chunks, *at).is_some_and(|entry| entry.subject == *subject);
         self.table.find(hash, same).map(|at| Found(*at))
+    }
+
+    /// [`Phones::find`], quicker where the history still is where it was found before.
+    pub fn find_from(&self, hint: Option<Found>, subject: &Subject) -> Option<Found> {
+        let still = |found: &Found| slot(&self.chunks, found.0).is_some_and(|entry| entry.subject == *subject);
+        hint.filter(still).or_else(|| self.find(subject))
+    }
+
+    /// Has the processor fetch the memory of the history found there: these loads wait for one another only in the
+    /// order of their addresses, so those of several histories overlap.
+    pub fn fetch(&self, found: Found, ids: &Identities) {
+        if let Some(entry) = slot(&self.chunks, found.0) {
+            entry.history.fetch(ids);
+        }
     }
 
     /// The history found there; no phone was removed since.

@@ -116,6 +116,9 @@ impl Gathering {
     }
 }
 
+/// The partitions owned, by number.
+type Slots = hashbrown::HashMap<i32, Slot, foldhash::fast::RandomState>;
+
 /// One shard.
 pub struct Shard {
     number: usize,
@@ -128,7 +131,7 @@ pub struct Shard {
     recoveries: Recoveries,
     scorer: Scorer,
     emitter: Emitter,
-    slots: HashMap<i32, Slot>,
+    slots: Slots,
     /// When each partition's epochs were lost lately, for slots come and go.
     losses: HashMap<i32, Vec<Instant>>,
     generations: usize,
@@ -167,7 +170,7 @@ impl Shard {
             recoveries: Recoveries::start(number, &shared)?,
             scorer,
             emitter: Emitter::new(Arc::clone(&shared.model), config.score.features),
-            slots: HashMap::new(),
+            slots: Slots::default(),
             losses: HashMap::new(),
             generations: 0,
             joined: false,

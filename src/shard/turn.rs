@@ -8,7 +8,7 @@ use rdkafka::{
 };
 
 use super::{
-    Shard, ShardError, Shared,
+    Shard, ShardError, Shared, Slots,
     deliver::Verdicts,
     ownership::wall_time,
     slot::{Held, Slot, Stage},
@@ -17,7 +17,7 @@ use crate::{
     domain::{partitioner::partition_of, time::WallTimeUs, transaction::Record, verdict::Source},
     engine::{
         emit::{Emitted, Emitter, Stamp},
-        partition::Step,
+        partition::{Partition, Read, Step},
     },
     telemetry::{
         Stage as Timed, Tally, Telemetry,
@@ -40,6 +40,43 @@ struct Pending<'m> {
     row: usize,
     /// Whether it has headers: asking the client twice costs as much as reading them.
     headed: bool,
+}
+
+/// Records read before the first of them is applied: enough to wait for memory together, few enough to stay in the
+/// nearest cache.
+const AHEAD: usize = 16;
+
+/// A record read ahead of its turn.
+struct Ahead<'m> {
+    message: &'m BorrowedMessage<'m>,
+    record: Record<'m>,
+    headed: bool,
+    /// `None` where its partition is not live: it may be for the replay, or for nobody.
+    read: Option<Read<'m>>,
+}
+
+impl<'m> Ahead<'m> {
+    /// Reads a message. A rebalance inside poll may have taken the partition: then the next owner judges it.
+    fn read(message: &'m BorrowedMessage<'m>, slots: &Slots) -> Option<Self> {
+        let slot = slots.get(&message.partition())?;
+        let (record, headed) = record(message);
+        let read = slot.live_engine().map(|engine| engine.read(&record));
+        Some(Self { message, record, headed, read })
+    }
+
+    fn look_for(&mut self, slots: &Slots) {
+        let engine = slots.get(&self.message.partition()).and_then(Slot::live_engine);
+        if let Some((engine, read)) = engine.zip(self.read.as_mut()) {
+            engine.look_for(read);
+        }
+    }
+
+    fn fetch(&self, slots: &Slots) {
+        let engine = slots.get(&self.message.partition()).and_then(Slot::live_engine);
+        if let Some((engine, read)) = engine.zip(self.read.as_ref()) {
+            engine.fetch(read);
+        }
+    }
 }
 
 impl Shard {
@@ -76,16 +113,20 @@ impl Shard {
         let began = Instant::now();
         let mut pending = Vec::with_capacity(messages.len());
         scratch.rows.clear();
-        for message in &messages {
-            // A rebalance inside poll may have taken the partition; then the next owner judges it.
-            let Some(slot) = slots.get_mut(&message.partition()) else { continue };
-            let (record, headed) = record(message);
-            if let Some(step) = slot.take(&record, &shared.telemetry) {
-                let row = scratch.rows.len();
-                if let Step::Judged(judged) = &step {
-                    scratch.rows.push(judged.row);
+        let mut ahead = Vec::with_capacity(AHEAD);
+        for messages in messages.chunks(AHEAD) {
+            ahead.extend(messages.iter().filter_map(|message| Ahead::read(message, slots)));
+            ahead.iter_mut().for_each(|ahead| ahead.look_for(slots));
+            ahead.iter().for_each(|ahead| ahead.fetch(slots));
+            for Ahead { message, record, headed, read } in ahead.drain(..) {
+                let Some(slot) = slots.get_mut(&message.partition()) else { continue };
+                if let Some(step) = slot.take(&record, read, &shared.telemetry) {
+                    let row = scratch.rows.len();
+                    if let Step::Judged(judged) = &step {
+                        scratch.rows.push(judged.row);
+                    }
+                    pending.push(Pending { message, step, row, headed });
                 }
-                pending.push(Pending { message, step, row, headed });
             }
         }
         if !pending.is_empty() {
@@ -165,13 +206,16 @@ impl Shard {
 
 impl Slot {
     /// Applies a record: silently up to h, judging above it. `None` where no verdict is to be written.
-    fn take<'m>(&mut self, record: &Record<'m>, telemetry: &Telemetry) -> Option<Step<'m>> {
+    fn take<'m>(&mut self, record: &Record<'m>, read: Option<Read<'m>>, telemetry: &Telemetry) -> Option<Step<'m>> {
         let engine = self.engine.as_mut()?;
         if record.offset < engine.next() {
             return None;
         }
         match &mut self.stage {
-            Stage::Live => Some(engine.step(record)),
+            Stage::Live => {
+                let read = read.unwrap_or_else(|| engine.read(record));
+                Some(engine.apply(read))
+            }
             Stage::Replaying { last, replayed } if record.offset <= *last => {
                 if let Some(t) = engine.replay(record) {
                     self.decisions.note_time(record.offset, t.0);
@@ -187,6 +231,11 @@ impl Slot {
             }
             _ => None,
         }
+    }
+
+    /// The state, while verdicts go out.
+    fn live_engine(&self) -> Option<&Partition> {
+        self.engine.as_ref().filter(|_| matches!(self.stage, Stage::Live))
     }
 
     /// Goes live where the next record lies above h.
