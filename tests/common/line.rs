@@ -63,17 +63,19 @@ impl Topics {
 /// A `sentra run` to be started.
 #[derive(Debug)]
 pub struct Setup {
+    roles: String,
     variables: Vec<(String, String)>,
     port: u16,
-    roles: Option<String>,
+    api: u16,
 }
 
 impl Setup {
-    /// One shard on the plaintext listener, with the committed model and a free port for its health.
+    /// The score role: one shard on the plaintext listener, with the committed model and a free port for its health.
     pub fn new(topics: &Topics) -> Self {
         let port = free_port();
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-        let setup = Self { variables: Vec::new(), port, roles: None };
+        let api = free_port();
+        let setup = Self { roles: String::from("score"), variables: Vec::new(), port, api };
         setup
             .with("KAFKA_BOOTSTRAP_SERVERS", &kafka())
             .with("SENTRA__TOPICS__TRANSACTIONS", &topics.transactions)
@@ -84,6 +86,13 @@ impl Setup {
             .with("SENTRA__TELEMETRY__LISTEN", &format!("127.0.0.1:{port}"))
             .with("SENTRA__TELEMETRY__FORMAT", "json")
             .with("MODEL_PATH", &model.display().to_string())
+            .with("API_PORT", &api.to_string())
+    }
+
+    /// Which roles, separated by commas.
+    pub fn roles(mut self, roles: &str) -> Self {
+        roles.clone_into(&mut self.roles);
+        self
     }
 
     /// Sets a variable; the last value wins.
@@ -93,14 +102,14 @@ impl Setup {
         self
     }
 
-    /// Names the roles, such as `score,serve`.
-    pub fn roles(self, roles: &str) -> Self {
-        Self { roles: Some(roles.to_owned()), ..self }
-    }
-
     /// The port of its health.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port of its HTTP interface, where it runs the serve role.
+    pub fn api(&self) -> u16 {
+        self.api
     }
 
     /// Starts it.
@@ -110,8 +119,7 @@ impl Setup {
         let file = File::create(&log).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sentra"));
         // Nothing of this process's own settings, and no sentra.toml of the current folder.
-        command.env_clear().current_dir(home.path()).arg("run");
-        command.args(self.roles.iter().flat_map(|roles| ["--roles", roles]));
+        command.env_clear().current_dir(home.path()).args(["run", "--roles", &self.roles]);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("the binary");
         Sentra { child, port: self.port, log, _home: home }
