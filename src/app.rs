@@ -23,6 +23,7 @@ use crate::{
     kafka::{layout::LayoutError, topics::TopicsError},
     model::folder::{Model, ModelError},
     shard::ShardError,
+    store::sink::{Sink, SinkError},
     telemetry::{ListenError, Server, Telemetry},
 };
 
@@ -39,6 +40,8 @@ wire_enum! {
         Score = "score",
         /// Verdicts and the line itself over HTTP.
         Serve = "serve",
+        /// Verdicts into PostgreSQL.
+        Sink = "sink",
     }
 }
 
@@ -74,6 +77,9 @@ pub enum AppError {
     /// A shard panicked.
     #[error("shard {0} panicked; its partitions go to other members")]
     Panicked(usize),
+    /// The sink cannot run.
+    #[error("role sink: {0}")]
+    Sink(#[from] SinkError),
     /// A role's thread cannot start, or panicked.
     #[error("role {role}: {why}")]
     Role {
@@ -126,6 +132,13 @@ fn prepare(
                 let all = roles.iter().map(|role| role.as_str()).collect();
                 let server = api::Server::bind(config, all, telemetry)?;
                 Box::new(move || Ok(server.run(&stop)?))
+            }
+            Role::Sink => {
+                let sink = Sink::new(config, telemetry, stop)?;
+                Box::new(move || {
+                    sink.run();
+                    Ok(())
+                })
             }
         };
         parts.push((*role, body));

@@ -3,22 +3,12 @@
 
 use std::sync::OnceLock;
 
-use serde_json::Value;
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::routes;
-
-/// The committed contracts and the names they have in the description.
-const CONTRACTS: [(&str, &str); 2] = [
-    ("Transaction", include_str!("../../schemas/transaction.schema.json")),
-    ("Verdict", include_str!("../../schemas/verdict.schema.json")),
-];
-
-/// What of a contract is said elsewhere in the description.
-const OWN: [&str; 3] = ["$schema", "$id", "title"];
+use super::{contracts, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -55,42 +45,8 @@ pub fn document() -> &'static str {
     static DOCUMENT: OnceLock<String> = OnceLock::new();
     DOCUMENT.get_or_init(|| {
         let mut document = serde_json::to_value(routes::described().1).expect("a description is JSON");
-        for (name, text) in CONTRACTS {
-            contract(&mut document["components"]["schemas"], name, text);
-        }
+        contracts::insert(&mut document["components"]["schemas"]);
         let text = serde_json::to_string_pretty(&document).expect("JSON is text");
         text + "\n"
     })
-}
-
-/// Puts a contract below the components, its definitions beside it.
-fn contract(schemas: &mut Value, name: &str, text: &str) {
-    let mut schema: Value = serde_json::from_str(text).expect("the committed contracts are JSON, which a test holds");
-    let Some(fields) = schema.as_object_mut() else { return };
-    OWN.iter().for_each(|own| drop(fields.remove(*own)));
-    let definitions = fields.remove("$defs").unwrap_or_default();
-    for (part, mut definition) in definitions.as_object().cloned().unwrap_or_default() {
-        rename(&mut definition, name);
-        schemas[format!("{name}-{part}")] = definition;
-    }
-    rename(&mut schema, name);
-    schemas[name] = schema;
-}
-
-/// `#/$defs/part` becomes `#/components/schemas/Name-part`.
-fn rename(schema: &mut Value, name: &str) {
-    match schema {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                match value {
-                    Value::String(target) if key == "$ref" => {
-                        *target = target.replace("#/$defs/", &format!("#/components/schemas/{name}-"));
-                    }
-                    value => rename(value, name),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, name)),
-        _ => {}
-    }
 }

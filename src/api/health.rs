@@ -85,7 +85,7 @@ pub struct Answer {
 #[expect(dead_code, reason = "describes the parameter; it is read by hand, so that its refusal is a problem document")]
 pub struct ReadyParams {
     /// One role; without it, all roles of this process.
-    #[param(inline)]
+    #[param(inline, nullable = false)]
     role: Option<RoleName>,
 }
 
@@ -164,8 +164,9 @@ pub async fn livez(State(api): State<Api>) -> Response {
     params(ReadyParams),
     responses(
         (status = 200, description = "Ready.", body = Answer),
+        (status = 404, description = "The role is not run by this process.", body = Document, content_type = "application/problem+json"),
         (status = 422, description = "No such role.", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "Not ready, or the role is not run here.", body = Answer),
+        (status = 503, description = "Not ready.", body = Answer),
     )
 )]
 pub async fn readyz(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
@@ -176,11 +177,12 @@ pub async fn readyz(State(api): State<Api>, uri: Uri) -> Result<Response, Proble
     if !["score", "sink", "serve"].contains(&role.as_str()) {
         return Err(Problem::parameter("role", "UNKNOWN_ROLE", "wanted score, sink or serve"));
     }
-    let reasons = match api.roles.contains(&role.as_str()) {
-        true => api.telemetry.health.unready_of(&role, now),
-        false => vec![format!("role {role} is not run by this process")],
-    };
-    Ok(answer("ready", "not ready", reasons))
+    if !api.roles.contains(&role.as_str()) {
+        return Err(Problem::not_found(format!(
+            "role {role} is not run by this process; /v1/health lists those that are"
+        )));
+    }
+    Ok(answer("ready", "not ready", api.telemetry.health.unready_of(&role, now)))
 }
 
 /// All numbers, in Prometheus' text format.

@@ -87,7 +87,7 @@ pub struct TransactionParams {
     #[param(pattern = "^[A-Za-z0-9._:-]{1,64}$", example = "TXN123456")]
     transaction_id: String,
     /// The most verdicts to give.
-    #[param(minimum = 1, maximum = 500, default = 50)]
+    #[param(minimum = 1, maximum = 500, default = 50, nullable = false)]
     limit: Option<u16>,
 }
 
@@ -97,16 +97,16 @@ pub struct TransactionParams {
 #[expect(dead_code, reason = "see TransactionParams")]
 pub struct AlertParams {
     /// This level and those above it.
-    #[param(inline, default = "MEDIUM")]
+    #[param(inline, default = "MEDIUM", nullable = false)]
     level: Option<AlertLevel>,
     /// Only those recorded at this time or later.
-    #[param(format = DateTime)]
+    #[param(format = DateTime, nullable = false)]
     since: Option<String>,
     /// Goes on where a page ended: its `next_cursor`.
-    #[param(pattern = "^(0|[1-9][0-9]{0,14})-[0-9a-f]{8}-(0|[1-9][0-9]{0,8})-(0|[1-9][0-9]{0,17})$")]
+    #[param(pattern = "^(0|[1-9][0-9]{0,14})-[0-9a-f]{8}-(0|[1-9][0-9]{0,8})-(0|[1-9][0-9]{0,17})$", nullable = false)]
     cursor: Option<String>,
     /// The most alerts to give.
-    #[param(minimum = 1, maximum = 500, default = 50)]
+    #[param(minimum = 1, maximum = 500, default = 50, nullable = false)]
     limit: Option<u16>,
 }
 
@@ -129,7 +129,7 @@ pub enum AlertLevel {
 #[expect(dead_code, reason = "see TransactionParams")]
 pub struct LimitParams {
     /// The most verdicts to give.
-    #[param(minimum = 1, maximum = 500, default = 50)]
+    #[param(minimum = 1, maximum = 500, default = 50, nullable = false)]
     limit: Option<u16>,
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn consumer_settings(config: &Config) -> ClientConfig {
     client
 }
 
-/// The transaction topic's consumer.
+/// A topic's consumer: the transactions' of a shard, the verdicts' of a sink.
 pub struct Input {
     /// The client; `poll` runs its callbacks.
     pub consumer: BaseConsumer<InputContext>,
@@ -27,16 +27,14 @@ pub struct Input {
 }
 
 impl Input {
-    /// Makes the consumer and joins the group.
+    /// Makes the consumer and joins the group of `settings`.
     ///
     /// # Errors
     /// A property is wrong.
-    pub fn subscribe(config: &Config) -> Result<Self, KafkaError> {
-        let topic = config.topics.transactions.clone();
-        let consumer: BaseConsumer<InputContext> =
-            consumer_settings(config).create_with_context(InputContext::new(&topic))?;
-        consumer.subscribe(&[&topic])?;
-        Ok(Self { consumer, topic })
+    pub fn subscribe(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
+        let consumer: BaseConsumer<InputContext> = settings.create_with_context(InputContext::new(topic))?;
+        consumer.subscribe(&[topic])?;
+        Ok(Self { consumer, topic: topic.to_owned() })
     }
 
     /// Reads `partition` from `offset` on: a new place in the assignment, never a seek.

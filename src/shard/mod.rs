@@ -42,8 +42,8 @@ use crate::{
     },
     telemetry::{Tally, Telemetry},
 };
-use assignment::Input;
-pub(crate) use assignment::consumer_settings;
+pub(crate) use assignment::{Input, consumer_settings};
+pub(crate) use context::Notice;
 use deliver::Verdicts;
 pub(crate) use deliver::producer_settings;
 use letters::DeadLetters;
@@ -164,7 +164,7 @@ impl Shard {
             number,
             short_log: shared.log.short(),
             instance,
-            input: Input::subscribe(config)?,
+            input: Input::subscribe(&consumer_settings(config), &config.topics.transactions)?,
             verdicts: Verdicts::new(config)?,
             letters: DeadLetters::new(config),
             recoveries: Recoveries::start(number, &shared)?,

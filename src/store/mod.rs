@@ -4,12 +4,14 @@
 //! never waits for any of it.
 
 mod connect;
+mod copy;
 mod cursor;
 pub mod days;
 mod error;
 pub mod migrate;
 pub mod queries;
 mod row;
+pub mod sink;
 mod tls;
 mod verdict;
 

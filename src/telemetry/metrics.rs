@@ -13,6 +13,7 @@ use prometheus::{
 };
 
 use super::feed::FeedMetrics;
+use super::sink::SinkMetrics;
 use crate::domain::transaction::wire_enum;
 
 wire_enum! {
@@ -90,6 +91,8 @@ pub struct Metrics {
     http_refused: IntCounter,
     /// The live feed's.
     pub feed: FeedMetrics,
+    /// The sink's.
+    pub sink: SinkMetrics,
 }
 
 impl Metrics {
@@ -149,6 +152,7 @@ impl Metrics {
                 "Connections closed for being too many",
             ),
             feed: FeedMetrics::new(&to),
+            sink: SinkMetrics::new(&to),
             registry: to,
         }
     }
@@ -258,11 +262,11 @@ pub(super) fn counters(to: &Registry, name: &str, help: &str, label: &str) -> In
     added(to, IntCounterVec::new(Opts::new(name, help), &[label]))
 }
 
-fn gauge_of(to: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+pub(super) fn gauge_of(to: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     added(to, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
-fn histogram(to: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+pub(super) fn histogram(to: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
     added(to, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
 }
 

@@ -11,6 +11,7 @@ mod health;
 mod log;
 mod metrics;
 mod server;
+pub mod sink;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod broker;
+pub mod curl;
 pub mod demo;
 pub mod line;
 pub mod produce;

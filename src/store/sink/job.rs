@@ -1,0 +1,269 @@
+//! What the sink asks of the database, one thing at a time, while its own thread goes on reading.
+//!
+//! Invariant: a batch is handed over once; whatever comes back but success means that the database is asked anew.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use rdkafka::consumer::Consumer;
+use tokio::task::JoinHandle;
+
+use super::{
+    BACKOFF, Batch, Session, Sink,
+    session::WriteError,
+    slot::{Progress, Stage},
+};
+use crate::{
+    kafka::{tail::Span, topic_id::topic_id},
+    store::StoreError,
+    telemetry::sink::{DatabaseBack, DatabaseLost, SinkMovedBack, SinkRefused, Skipped, TopicBack, TopicLost},
+};
+
+/// How long one question to the broker may hold the sink's thread up.
+const ASK: Duration = Duration::from_secs(3);
+/// How long after a failed question to the broker it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// An idle session is asked so often whether the server still takes writes.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// A question under way.
+pub(super) enum Job {
+    Load { spans: BTreeMap<i32, Span>, handle: JoinHandle<Loaded> },
+    Write { told: Told, handle: JoinHandle<(Session, Result<Duration, WriteError>)> },
+}
+
+type Loaded = Result<(Session, BTreeMap<i32, Progress>), StoreError>;
+
+/// What is to be said of a batch once it is written.
+pub(super) struct Told {
+    rows: usize,
+    first: Option<(i32, i64)>,
+    skipped: Vec<(Skipped, u64)>,
+    nexts: Vec<(i32, i64)>,
+}
+
+impl Sink {
+    /// Starts what is due, if nothing is under way.
+    pub(super) fn start_job(&mut self) {
+        let now = Instant::now();
+        if self.job.is_some() || now < self.retry.0 {
+            return;
+        }
+        let waits = self.slots.values().any(|slot| slot.stage == Stage::Waiting);
+        if waits || self.session.is_none() || now.duration_since(self.clocks.asked) > IDLE {
+            self.clocks.asked = now;
+            return self.start_load();
+        }
+        let linger = Duration::from_millis(self.config.sink.linger_ms);
+        if self.is_full() || self.batch.began.is_some_and(|began| began.elapsed() >= linger) {
+            self.clocks.asked = now;
+            self.start_write();
+        }
+    }
+
+    /// Asks where waiting partitions stand, or only whether the server answers.
+    fn start_load(&mut self) {
+        let asked = self.known_topic().and_then(|topic| Ok((topic, self.spans()?)));
+        let (topic, spans) = match asked {
+            Ok(asked) => asked,
+            Err(why) => {
+                self.telemetry.emit(TopicLost { why: &why, first: !self.topic_lost });
+                self.topic_lost = true;
+                self.retry.0 = Instant::now() + ASK_AGAIN;
+                return;
+            }
+        };
+        if std::mem::take(&mut self.topic_lost) {
+            self.telemetry.emit(TopicBack);
+        }
+        let partitions: Vec<(i32, Span)> = spans.iter().map(|(partition, span)| (*partition, *span)).collect();
+        let (database, session) = (self.database.clone(), self.session.take());
+        let handle = self.runtime.spawn(async move {
+            let session = match session {
+                Some(session) => session,
+                None => Session::open(&database).await?,
+            };
+            let found = session.load(&topic, &partitions).await?;
+            Ok((session, found))
+        });
+        self.job = Some(Job::Load { spans, handle });
+    }
+
+    /// Hands the batch over.
+    pub(super) fn start_write(&mut self) {
+        let Some(topic) = self.topic_id.clone() else { return };
+        let Some(mut session) = self.session.take() else { return };
+        let mut batch = std::mem::take(&mut self.batch);
+        for (partition, slot) in self.slots.iter().filter(|(_, slot)| slot.stage == Stage::Running) {
+            batch.settle(*partition, || slot.progress());
+        }
+        batch.moves.retain(|_, of| of.from != of.to);
+        if batch.is_empty() {
+            self.session = Some(session);
+            return;
+        }
+        let told = Told {
+            rows: batch.rows.len(),
+            first: batch.first,
+            skipped: batch.skipped().collect(),
+            nexts: batch.moves.iter().map(|(partition, of)| (*partition, of.to.next)).collect(),
+        };
+        let handle = self.runtime.spawn(async move {
+            let written = session.write(&topic, batch).await;
+            (session, written)
+        });
+        self.job = Some(Job::Write { told, handle });
+    }
+
+    /// Waits for what is under way, but no longer than that.
+    pub(super) fn wait_for_job(&mut self, most: Duration) {
+        // The handle stays with the job: only its end is awaited here, if it comes in time.
+        let _ = match &mut self.job {
+            Some(Job::Load { handle, .. }) => self.runtime.block_on(finished(handle, most)),
+            Some(Job::Write { handle, .. }) => self.runtime.block_on(finished(handle, most)),
+            None => return,
+        };
+    }
+
+    /// Follows what came of the job, once it has.
+    pub(super) fn finish_job(&mut self) {
+        match self.job.take() {
+            Some(Job::Load { spans, handle }) if handle.is_finished() => {
+                let loaded = self.runtime.block_on(handle).unwrap_or_else(|error| Err(panicked(&error)));
+                self.loaded(&spans, loaded);
+            }
+            Some(Job::Write { told, handle }) if handle.is_finished() => match self.runtime.block_on(handle) {
+                Ok((session, written)) => self.written(told, session, written),
+                Err(error) => self.database_failed(&panicked(&error)),
+            },
+            unfinished => self.job = unfinished,
+        }
+    }
+
+    fn loaded(&mut self, spans: &BTreeMap<i32, Span>, loaded: Loaded) {
+        let (session, found) = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => return self.database_failed(&error),
+        };
+        self.session = Some(session);
+        self.retry = (Instant::now(), BACKOFF.0);
+        self.telemetry.emit(DatabaseBack { news: std::mem::take(&mut self.lost) });
+        for (partition, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.stage == Stage::Waiting) {
+            let (Some(span), Some(at)) = (spans.get(partition), found.get(partition)) else { continue };
+            slot.begin(at, *span);
+            if slot.stage == Stage::Running && self.input.place(*partition, at.next).is_err() {
+                // No longer ours: its revocation is on the way.
+                slot.stage = Stage::Waiting;
+            }
+        }
+        self.tell_refused();
+    }
+
+    fn written(&mut self, told: Told, session: Session, written: Result<Duration, WriteError>) {
+        match written {
+            Ok(took) => {
+                self.session = Some(session);
+                self.limit = (self.limit * 2).min(self.config.sink.batch);
+                let metrics = &self.telemetry.metrics.sink;
+                metrics.committed(told.rows, took);
+                told.skipped.iter().for_each(|(reason, count)| metrics.skipped(*reason, *count));
+                self.stored.extend(told.nexts);
+            }
+            Err(WriteError::Moved { partition, expected, found }) => {
+                self.session = Some(session);
+                self.telemetry.emit(SinkMovedBack { partition, expected, found });
+                self.ask_again("the database stands elsewhere");
+            }
+            Err(WriteError::Row(error)) => {
+                self.session = Some(session);
+                match told.first {
+                    Some((partition, offset)) if told.rows == 1 => {
+                        tracing::error!(partition, offset, %error, "PostgreSQL refuses this verdict; it is left out");
+                        self.slots.entry(partition).and_modify(|slot| slot.unstorable = Some(offset));
+                    }
+                    _ => self.limit = (told.rows / 2).max(1),
+                }
+                self.ask_again("a row is refused");
+            }
+            Err(WriteError::Slow) => {
+                self.limit = (told.rows / 2).max(1);
+                self.database_failed(&StoreError::Away(String::from("a transaction took too long and was given up")));
+            }
+            Err(WriteError::Clash(why)) => {
+                self.retry.1 = BACKOFF.1;
+                self.database_failed(&StoreError::Failed(why));
+            }
+            Err(WriteError::Broken(error)) => self.database_failed(&error),
+        }
+    }
+
+    /// The session is given up: whatever it was doing, the database will tell.
+    fn database_failed(&mut self, error: &StoreError) {
+        self.session = None;
+        let (pause, now) = (self.retry.1, Instant::now());
+        self.retry = (now + pause, (pause * 2).min(BACKOFF.1));
+        let why = error.to_string();
+        self.telemetry.emit(DatabaseLost { why: &why, first: !std::mem::replace(&mut self.lost, true) });
+        self.ask_again("the database failed");
+    }
+
+    pub(super) fn tell_refused(&mut self) {
+        let refused: Vec<String> = self
+            .slots
+            .iter()
+            .filter_map(|(partition, slot)| match &slot.stage {
+                Stage::Refused(why) => Some(format!("verdict partition {partition}: {why}")),
+                _ => None,
+            })
+            .collect();
+        let why = refused.join("; ");
+        let news = why != self.refused;
+        self.telemetry.emit(SinkRefused { partitions: refused.len(), why: &why, news });
+        self.refused = why;
+    }
+
+    /// The verdict topic's id; asked for where it is not known.
+    fn known_topic(&mut self) -> Result<String, String> {
+        if let Some(topic) = &self.topic_id {
+            return Ok(topic.clone());
+        }
+        let topic = self.ask_topic()?;
+        self.topic_id = Some(topic.clone());
+        Ok(topic)
+    }
+
+    /// The verdict topic's id as the broker tells it now.
+    pub(super) fn ask_topic(&self) -> Result<String, String> {
+        let id = topic_id(self.input.consumer.client(), &self.config.topics.verdicts, ASK);
+        id.map(|id| id.to_string()).map_err(|error| error.to_string())
+    }
+
+    /// Beginning and end of each waiting partition's log.
+    fn spans(&self) -> Result<BTreeMap<i32, Span>, String> {
+        let waiting = self.slots.iter().filter(|(_, slot)| slot.stage == Stage::Waiting);
+        let span = |partition: i32| {
+            let (start, end) = self.input.consumer.fetch_watermarks(&self.config.topics.verdicts, partition, ASK)?;
+            Ok((partition, Span { start, end }))
+        };
+        let spans: Result<_, rdkafka::error::KafkaError> = waiting.map(|(partition, _)| span(*partition)).collect();
+        spans.map_err(|error| crate::kafka::client::describe(&error))
+    }
+
+    /// Whether the batch takes no more.
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.rows.len() >= self.limit || self.batch.rows.bytes() >= Batch::MOST_BYTES
+    }
+}
+
+async fn finished<T>(handle: &mut JoinHandle<T>, most: Duration) {
+    let until = tokio::time::Instant::now() + most;
+    while !handle.is_finished() && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn panicked(error: &tokio::task::JoinError) -> StoreError {
+    StoreError::Failed(format!("the sink's work with the database panicked: {error}"))
+}
