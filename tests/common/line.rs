@@ -63,16 +63,19 @@ impl Topics {
 /// A `sentra run` to be started.
 #[derive(Debug)]
 pub struct Setup {
+    roles: String,
     variables: Vec<(String, String)>,
     port: u16,
+    api: u16,
 }
 
 impl Setup {
-    /// One shard on the plaintext listener, with the committed model and a free port for its health.
+    /// The score role: one shard on the plaintext listener, with the committed model and a free port for its health.
     pub fn new(topics: &Topics) -> Self {
         let port = free_port();
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-        let setup = Self { variables: Vec::new(), port };
+        let api = free_port();
+        let setup = Self { roles: String::from("score"), variables: Vec::new(), port, api };
         setup
             .with("KAFKA_BOOTSTRAP_SERVERS", &kafka())
             .with("SENTRA__TOPICS__TRANSACTIONS", &topics.transactions)
@@ -83,6 +86,13 @@ impl Setup {
             .with("SENTRA__TELEMETRY__LISTEN", &format!("127.0.0.1:{port}"))
             .with("SENTRA__TELEMETRY__FORMAT", "json")
             .with("MODEL_PATH", &model.display().to_string())
+            .with("API_PORT", &api.to_string())
+    }
+
+    /// Which roles, separated by commas.
+    pub fn roles(mut self, roles: &str) -> Self {
+        roles.clone_into(&mut self.roles);
+        self
     }
 
     /// Sets a variable; the last value wins.
@@ -97,6 +107,11 @@ impl Setup {
         self.port
     }
 
+    /// The port of its HTTP interface, where it runs the serve role.
+    pub fn api(&self) -> u16 {
+        self.api
+    }
+
     /// Starts it.
     pub fn start(&self) -> Sentra {
         let home = tempfile::tempdir().expect("a folder");
@@ -104,7 +119,7 @@ impl Setup {
         let file = File::create(&log).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sentra"));
         // Nothing of this process's own settings, and no sentra.toml of the current folder.
-        command.env_clear().current_dir(home.path()).arg("run");
+        command.env_clear().current_dir(home.path()).args(["run", "--roles", &self.roles]);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("the binary");
         Sentra { child, port: self.port, log, _home: home }
