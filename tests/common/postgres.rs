@@ -81,6 +81,13 @@ impl TestDatabase {
         self.runtime.block_on(client.query(sql, &[]))
     }
 
+    /// A single number, asked from within [`Self::block_on`].
+    pub async fn query_async(&self, sql: &str) -> i64 {
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.expect("a session");
+        tokio::spawn(connection);
+        client.query_one(sql, &[]).await.expect("a row").get(0)
+    }
+
     /// A single number.
     pub fn number(&self, sql: &str) -> i64 {
         self.query(sql)[0].get(0)
