@@ -25,6 +25,7 @@ use crate::{
     app::{self, Role},
     config::{Config, Environment, Secret},
     embedded::{Broker, Postgres},
+    store::{self, Database, migrate::Mode},
     telemetry::init_log,
 };
 
@@ -71,6 +72,7 @@ impl Args {
         // From this thread, which lives as long as the process.
         let postgres = Postgres::start(&self.data.join("postgres")).map_err(CliError::failed)?;
         places::prepare(&mut config, &broker, &postgres)?;
+        migrate(&config)?;
         let told = places::write(&self.data.join("env"), &config, &postgres)?;
         eprintln!("{}", places::describe(&config, &postgres, told.path(), began.elapsed()));
         self.play(config, postgres, &stop)
@@ -92,6 +94,14 @@ impl Args {
         postgres.stop();
         outcome
     }
+}
+
+/// Brings the demo's database to this program's schema.
+fn migrate(config: &Config) -> Result<(), CliError> {
+    let Some(url) = &config.sink.database_url else { return Ok(()) };
+    let work = async { store::migrate::migrate(&Database::new(url)?, Mode::Apply, config.sink.days).await };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work).map(drop).map_err(CliError::failed)
 }
 
 /// Runs a part of the demo; its end is the demo's.

@@ -47,12 +47,16 @@ function state(name, text) {
 
 /** A browser cannot send the token with a WebSocket: it fetches a ticket with it, which opens one connection. */
 async function ticket() {
-  const token = sessionStorage.getItem(TOKEN);
-  const headers = token ? { authorization: `Bearer ${token}` } : {};
-  const answer = await fetch("/v1/feed/tickets", { method: "POST", headers, cache: "no-store" });
-  if (answer.status === 401 || answer.status === 403) return { refused: true, had: Boolean(token) };
+  const answer = await ask("/v1/feed/tickets", "POST");
+  if (answer.status === 401) return { refused: true };
   if (!answer.ok) throw new Error(`tickets: ${answer.status}`);
   return { ticket: (await answer.json()).ticket };
+}
+
+function ask(path, method) {
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  return fetch(path, { method, headers, cache: "no-store", credentials: "omit" });
 }
 
 async function connect() {
@@ -64,7 +68,7 @@ async function connect() {
   } catch {
     return again();
   }
-  if (given.refused) return askForToken(given.had);
+  if (given.refused) return askForToken();
   const url = new URL("/v1/feed", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   url.searchParams.set("ticket", given.ticket);
@@ -81,7 +85,7 @@ async function connect() {
     } catch {
       return;
     }
-    take(frame);
+    if (frame !== null && typeof frame === "object") take(frame);
   };
   socket.onclose = () => {
     if (feed.socket !== socket) return;
@@ -117,6 +121,7 @@ function take(frame) {
     case "hello":
       feed.failures = 0;
       state("live", "live");
+      earlier();
       break;
     case "verdict":
       if (fresh(frame)) queue(frame.verdict);
@@ -150,7 +155,8 @@ function gapText(frame) {
   return `${some} left out: this browser or its connection is slow.`;
 }
 
-function askForToken(hadOne) {
+function askForToken() {
+  const hadOne = sessionStorage.getItem(TOKEN) !== null;
   sessionStorage.removeItem(TOKEN);
   state("away", "token wanted");
   $("token-form").hidden = false;
@@ -221,7 +227,7 @@ function notice(text) {
 
 // --- The list -----------------------------------------------------------------------------------------------------
 
-const list = { waiting: [], drawing: false, shown: 0, paused: false, chosen: null, spoken: { alerts: 0, critical: 0, at: 0 } };
+const list = { waiting: [], asked: false, drawing: false, shown: 0, paused: false, chosen: null, spoken: { alerts: 0, critical: 0, at: 0 } };
 
 /** What comes faster than it can be drawn pushes out what would scroll away at once. */
 function queue(verdict) {
@@ -261,9 +267,29 @@ function flush() {
   speak();
 }
 
+/** What was stored before this page was opened goes below; without a database there is nothing to ask for. */
+async function earlier() {
+  if (list.asked) return;
+  list.asked = true;
+  try {
+    const answer = await ask("/v1/alerts?level=HIGH&limit=50", "GET");
+    if (!answer.ok) return;
+    const { alerts } = await answer.json();
+    const shown = new Set([...$("rows").children, ...list.waiting.map((verdict) => ({ verdict }))].map((line) => line.verdict.verdict_id));
+    const room = Math.max(0, MOST_ROWS - $("rows").childElementCount);
+    const older = alerts.filter((verdict) => !shown.has(verdict.verdict_id)).slice(0, room);
+    $("rows").append(...older.map(row));
+    $("empty").hidden = $("rows").childElementCount > 0;
+  } catch {
+    // The live feed is what this page is about.
+  }
+}
+
 function row(verdict) {
   const why = verdict.reasons?.[0];
-  const open = make("button", { type: "button", "aria-label": `${textOf(verdict.risk_level)} alert, score ${textOf(verdict.risk_score)}, ${textOf(verdict.phone_number)}: show reasons` }, time(clock, verdict.decided_at));
+  const at = time(clock, verdict.decided_at);
+  const label = `${at}, ${textOf(verdict.risk_level)}, score ${textOf(verdict.risk_score)}, ${textOf(verdict.phone_number)}: show reasons`;
+  const open = make("button", { type: "button", "aria-label": label }, at);
   const cells = [
     make("td", {}, open),
     make("td", {}, badge(verdict)),
@@ -394,7 +420,7 @@ function features(verdict) {
     const number = typeof value === "number" ? exact.format(value) : "missing";
     return make("tr", {}, make("th", { scope: "row" }, words(name)), make("td", { class: "right" }, number), make("td", {}, known ? `${known.unit}: ${known.meaning}` : ""));
   });
-  const heads = ["Feature", "Value", "Meaning"].map((name) => make("th", { scope: "col" }, name));
+  const heads = ["Feature", "Value", "Meaning"].map((name) => make("th", { scope: "col", class: name === "Value" ? "right" : null }, name));
   const table = make("table", { class: "features", id: "features" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
   return [make("h3", {}, "What the model saw"), table];
 }

@@ -14,10 +14,13 @@ use std::{
 
 use rdkafka::{
     ClientConfig, ClientContext,
+    config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     message::DeliveryResult,
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
+
+use super::client::Session;
 
 /// Records the producer may hold before it makes the caller wait.
 const QUEUE_RECORDS: u32 = 200_000;
@@ -84,7 +87,11 @@ struct Seen {
 
 struct Deliveries(Arc<Seen>);
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Session::log_line(level, facility, message);
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();

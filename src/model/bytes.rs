@@ -12,15 +12,11 @@ use crate::domain::features::Row;
 /// Rows that go through the trees together.
 pub(super) const LANES: usize = 64;
 
-/// Lanes come in this many, so that vectors have no rest.
-const LANE_STEP: usize = 32;
-
 /// The most thresholds of a feature: ranks 0..=254, and 255 for what goes right at every split.
 const MOST_THRESHOLDS: usize = 254;
 
-/// Room for them, a power of two: a search takes this many steps.
-const THRESHOLD_BITS: u32 = 8;
-const THRESHOLDS: usize = 1 << THRESHOLD_BITS;
+/// Room for them, a power of two.
+const THRESHOLDS: usize = 256;
 
 /// The most leaves of a tree, and the planes of eight that they are in.
 const LEAVES: usize = 32;
@@ -32,8 +28,8 @@ type Ranks = [[i8; LANES]];
 /// The compiled splits of a forest of small trees over coarse thresholds.
 #[derive(Clone, Debug)]
 pub(super) struct BytePlan {
-    /// Each feature's thresholds, filled up with infinity, above which nothing is.
-    thresholds: Vec<[f64; THRESHOLDS]>,
+    /// Each feature's thresholds, filled up with infinity, above which nothing is; and how many steps their search takes.
+    thresholds: Vec<([f64; THRESHOLDS], u32)>,
     trees: Vec<ByteTree>,
     marks: Vec<Mark>,
 }
@@ -41,8 +37,8 @@ pub(super) struct BytePlan {
 /// Where a tree's parts are.
 #[derive(Clone, Debug)]
 struct ByteTree {
-    /// One past its last mark.
-    marks: usize,
+    /// One past the last mark of each plane; they lie plane after plane, so that a plane stays in registers.
+    marks: [usize; PLANES],
     /// From left to right, as many as there can be.
     leaves: [f64; LEAVES],
 }
@@ -52,7 +48,6 @@ struct ByteTree {
 struct Mark {
     column: u16,
     threshold: i8,
-    plane: u8,
     out: u8,
 }
 
@@ -65,22 +60,25 @@ impl BytePlan {
         }
         let (mut trees, mut marks) = (Vec::with_capacity(plan.trees.len()), Vec::new());
         for tree in &plan.trees {
-            for split in &plan.masks[tree.mask_base as usize..][..usize::from(tree.splits)] {
-                let touched = split.out.to_le_bytes().into_iter().zip(0..).filter(|(out, _)| *out != 0);
-                marks.extend(touched.map(|(out, plane)| Mark {
+            let splits = &plan.masks[tree.mask_base as usize..][..usize::from(tree.splits)];
+            let ends = std::array::from_fn(|plane| {
+                let own = splits.iter().map(|split| (split, split.out.to_le_bytes()[plane]));
+                let touching = own.filter(|(_, out)| *out != 0);
+                marks.extend(touching.map(|(split, out)| Mark {
                     column: split.column,
                     threshold: byte(split.threshold),
-                    plane,
                     out,
                 }));
-            }
+                marks.len()
+            });
             let own = &plan.leaves[tree.leaf_base as usize..][..=usize::from(tree.splits)];
             let leaves = std::array::from_fn(|leaf| own.get(leaf).copied().unwrap_or(f64::NAN));
-            trees.push(ByteTree { marks: marks.len(), leaves });
+            trees.push(ByteTree { marks: ends, leaves });
         }
         let padded = |feature: &FeaturePlan| {
             let own = &feature.thresholds;
-            std::array::from_fn(|at| own.get(at).copied().unwrap_or(f64::INFINITY))
+            let steps = (own.len() + 1).next_power_of_two().ilog2();
+            (std::array::from_fn(|at| own.get(at).copied().unwrap_or(f64::INFINITY)), steps)
         };
         Some(Self { thresholds: plan.features.iter().map(padded).collect(), trees, marks })
     }
@@ -90,11 +88,11 @@ impl BytePlan {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("avx512cd")
         {
             // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
             return unsafe { self.raw_avx512(plan, rows, out) };
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") {
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("lzcnt") {
             // SAFETY: as above.
             return unsafe { self.raw_avx2(plan, rows, out) };
         }
@@ -102,24 +100,23 @@ impl BytePlan {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512bw,avx512vl,bmi1")]
+    #[target_feature(enable = "avx512bw,avx512vl,avx512cd")]
     fn raw_avx512(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
         self.raw(plan, rows, out);
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,bmi1")]
+    #[target_feature(enable = "avx2,lzcnt")]
     fn raw_avx2(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
         self.raw(plan, rows, out);
     }
 
     #[inline(always)]
     fn raw(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
-        let lanes = rows.len().next_multiple_of(LANE_STEP);
         let mut ranks = vec![[0_i8; LANES]; plan.columns];
         self.rank(plan, rows, &mut ranks);
         let mut sums = [0.0; LANES];
-        self.add(&ranks, &mut sums[..lanes]);
+        self.add(&ranks, &mut sums);
         out.extend_from_slice(&sums[..rows.len()]);
     }
 
@@ -127,13 +124,13 @@ impl BytePlan {
     /// overlap.
     #[inline(always)]
     fn rank(&self, plan: &Plan, rows: &[Row], ranks: &mut Ranks) {
-        for (feature, thresholds) in plan.features.iter().zip(&self.thresholds) {
+        for (feature, (thresholds, steps)) in plan.features.iter().zip(&self.thresholds) {
             let mut values = [0.0; LANES];
             for (value, row) in values.iter_mut().zip(rows) {
                 *value = read(row[feature.feature]);
             }
             let mut found = [0_u16; LANES];
-            for step in (0..THRESHOLD_BITS).rev().map(|bit| 1_u16 << bit) {
+            for step in (0..*steps).rev().map(|bit| 1_u16 << bit) {
                 for (found, value) in found[..rows.len()].iter_mut().zip(&values) {
                     let below = thresholds[usize::from(*found + step - 1) % THRESHOLDS] < *value;
                     *found += step * u16::from(below);
@@ -150,27 +147,34 @@ impl BytePlan {
 
     /// Adds every tree's leaf to every lane's sum, in tree order.
     #[inline(always)]
-    fn add(&self, ranks: &Ranks, sums: &mut [f64]) {
-        // A length the compiler does not know keeps it from unrolling the lanes, which it then vectorises badly.
-        let lanes = sums.len().min(LANES);
+    fn add(&self, ranks: &Ranks, sums: &mut [f64; LANES]) {
         let mut from = 0;
         for tree in &self.trees {
             let mut planes = [[0_u8; LANES]; PLANES];
-            for mark in &self.marks[from..tree.marks] {
-                let plane = &mut planes[usize::from(mark.plane) % PLANES][..lanes];
-                for (out, rank) in plane.iter_mut().zip(&ranks[usize::from(mark.column)][..lanes]) {
-                    // All ones to the right: a comparison that no compiler turns into a branch.
-                    let right = -i8::from(*rank > mark.threshold);
-                    *out |= mark.out & right as u8;
-                }
+            for (plane, to) in planes.iter_mut().zip(tree.marks) {
+                *plane = marked(&self.marks[from..to], ranks);
+                from = to;
             }
-            from = tree.marks;
             let out = joined(&planes);
-            for (sum, out) in sums[..lanes].iter_mut().zip(&out) {
-                *sum += tree.leaves[out.trailing_ones() as usize % LEAVES];
+            for (sum, out) in sums.iter_mut().zip(&out) {
+                *sum += tree.leaves[first_in(*out) % LEAVES];
             }
         }
     }
+}
+
+/// The leaves of one plane that are out, a lane a byte.
+#[inline(always)]
+fn marked(marks: &[Mark], ranks: &Ranks) -> [u8; LANES] {
+    let mut plane = [0_u8; LANES];
+    for mark in marks {
+        for (out, rank) in plane.iter_mut().zip(&ranks[usize::from(mark.column)]) {
+            // All ones to the right: a comparison that no compiler turns into a branch.
+            let right = -i8::from(*rank > mark.threshold);
+            *out |= mark.out & right as u8;
+        }
+    }
+    plane
 }
 
 /// Each lane's four planes as one mask of leaves that are out.
@@ -178,6 +182,13 @@ impl BytePlan {
 fn joined(planes: &[[u8; LANES]; PLANES]) -> [u32; LANES] {
     let [a, b, c, d] = planes;
     std::array::from_fn(|lane| u32::from_le_bytes([a[lane], b[lane], c[lane], d[lane]]))
+}
+
+/// The leftmost leaf that is not out. Counted from the left end of the word, for that is what vectors can do.
+#[inline(always)]
+fn first_in(out: u32) -> usize {
+    let alone = !out & out.wrapping_add(1);
+    (31 - alone.leading_zeros() as i32) as usize
 }
 
 /// A rank or threshold as a signed byte: vectors compare those.

@@ -7,7 +7,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::Write as _,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -41,8 +41,8 @@ pub(super) fn prepare(config: &mut Config, broker: &Broker, postgres: &Postgres)
     if let Some(listen) = &mut config.telemetry.listen {
         *listen = free(*listen)?;
     }
-    let page = format!("{}:{}", config.serve.host, config.serve.port);
-    if let Ok(wanted) = page.parse::<SocketAddr>() {
+    let host = config.serve.host.as_str();
+    if let Some(wanted) = (host, config.serve.port).to_socket_addrs().ok().and_then(|mut all| all.next()) {
         config.serve.port = free(wanted)?.port();
     }
     Ok(())
@@ -86,7 +86,10 @@ pub(super) fn describe(config: &Config, postgres: &Postgres, told: &Path, took: 
         // Writing into a String cannot fail.
         let _ = writeln!(text, "  {name:<10}{value}");
     };
-    let servers = &config.kafka.bootstrap_servers;
+    let (servers, api) =
+        (&config.kafka.bootstrap_servers, format!("http://{}:{}", config.serve.host, config.serve.port));
+    line("Page", &format!("{api}/  (live alerts; open it in a browser)"));
+    line("API", &format!("{api}/docs  (curl {api}/v1/alerts)"));
     line("Kafka", &format!("{servers}  ({} partitions, in this process's memory)", config.topics.partitions));
     if let Some(listen) = config.telemetry.listen {
         line("Metrics", &format!("http://{listen}/metrics"));
