@@ -11,6 +11,7 @@ use std::{
 use common::{
     curl::{Curl, TOKEN},
     line::{Setup, Topics},
+    postgres::TestDatabase,
 };
 use serde_json::Value;
 
@@ -58,9 +59,10 @@ fn every_reference_of_the_description_leads_somewhere_and_every_operation_can_be
 
 #[test]
 fn nothing_that_a_fuzzer_of_the_description_sends_breaks_its_promises() {
-    let topics = Topics::create("api.fuzz", 2);
+    let (topics, database) = (Topics::create("api.fuzz", 2), TestDatabase::migrated());
     let setup = Setup::new(&topics)
-        .roles("score,serve")
+        .roles("score,sink,serve")
+        .with("DATABASE_URL", &database.url)
         .with("SENTRA__SERVE__TOKEN", TOKEN)
         .with("SENTRA__SERVE__SCORE_DEADLINE_MS", "10000");
     let process = setup.start();

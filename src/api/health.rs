@@ -85,8 +85,8 @@ pub struct Answer {
 #[expect(dead_code, reason = "describes the parameter; it is read by hand, so that its refusal is a problem document")]
 pub struct ReadyParams {
     /// One role; without it, all roles of this process.
-    #[param(inline, nullable = false)]
-    role: Option<RoleName>,
+    #[param(inline, required = false)]
+    role: RoleName,
 }
 
 /// A role's name.

@@ -96,6 +96,8 @@ impl Server {
             return Err(ApiError::Open(address));
         }
         listener.set_nonblocking(true).map_err(ApiError::Thread)?;
+        // Not ready from the first question on, also before the follower's thread says so itself.
+        telemetry.health.hold(health::TAIL, Some(String::from("is not open yet")));
         let auth = Auth::new(serve.token.as_ref());
         let feed = Service::new(&config, telemetry.clone(), Arc::new(move |headers| auth.bearer_ok(headers)));
         let awaiting = Arc::new(Awaiting::default());

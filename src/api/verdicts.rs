@@ -96,9 +96,9 @@ pub struct TransactionParams {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "see TransactionParams")]
 pub struct AlertParams {
-    /// This level and those above it.
-    #[param(inline, default = "MEDIUM", nullable = false)]
-    level: Option<AlertLevel>,
+    /// This level and those above it; MEDIUM where absent, which is every alert.
+    #[param(inline, required = false)]
+    level: AlertLevel,
     /// Only those recorded at this time or later.
     #[param(format = DateTime, nullable = false)]
     since: Option<String>,

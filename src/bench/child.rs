@@ -22,10 +22,22 @@ const FIELDS_BEFORE_UTIME: usize = 11;
 pub enum Subject<'a> {
     /// The score role.
     Line,
+    /// The score and serve roles, with the HTTP interface on this port.
+    Serve {
+        /// Of this machine.
+        port: u16,
+    },
     /// Consumes and produces the same bytes.
     PassThrough,
     /// Consumes, and produces payloads of this file in their stead.
     VerdictSized(&'a Path),
+}
+
+impl Subject<'_> {
+    /// Whether it writes an owner record to each partition when it is ready.
+    pub fn has_owners(self) -> bool {
+        matches!(self, Self::Line | Self::Serve { .. })
+    }
 }
 
 /// A running subject.
@@ -46,6 +58,12 @@ impl Child {
             Subject::Line => {
                 command.args(["run", "--roles", "score"]);
                 "the line"
+            }
+            Subject::Serve { port } => {
+                command.args(["run", "--roles", "score,serve", "--set", "serve.host=127.0.0.1"]);
+                // No answer is cut off: what is late shall show.
+                command.args(["--set", &format!("serve.port={port}"), "--set", "serve.score_deadline_ms=10000"]);
+                "the line and its HTTP interface"
             }
             Subject::PassThrough => {
                 command.arg("bench-pass");

@@ -25,16 +25,16 @@ use super::{
 use crate::domain::verdict::Head;
 
 /// Seconds of traffic before the first record that counts.
-const WARM_UP_S: f64 = 3.0;
+pub(super) const WARM_UP_S: f64 = 3.0;
 
 /// A subject is ready when its output has stood still for so long.
 const READY: Duration = Duration::from_secs(2);
 
 /// How long a subject may take to be ready, and the last verdict to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Customers of the traffic.
-const CUSTOMERS: u64 = 20_000;
+pub(super) const CUSTOMERS: u64 = 20_000;
 
 /// One subject's latencies, all rounds together, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
@@ -108,7 +108,7 @@ pub fn measure(rig: &Rig, open: OpenLoop, say: &mut dyn FnMut(&str)) -> Result<L
 }
 
 impl Latency {
-    fn of(rounds: Vec<Histogram<u64>>) -> Self {
+    pub(super) fn of(rounds: Vec<Histogram<u64>>) -> Self {
         let mut all = histogram();
         for round in &rounds {
             // Both have the same bounds, so nothing is left out.
@@ -126,11 +126,11 @@ impl Latency {
 }
 
 /// Microseconds up to ten minutes, to three digits.
-fn histogram() -> Histogram<u64> {
+pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are in order and three digits are allowed")
 }
 
-fn ms(microseconds: u64) -> f64 {
+pub(super) fn ms(microseconds: u64) -> f64 {
     microseconds as f64 / 1_000.0
 }
 
@@ -141,7 +141,7 @@ struct Received {
     at: Instant,
 }
 
-fn one_round(rig: &Rig, subject: Subject<'_>, open: OpenLoop) -> Result<Histogram<u64>, BenchError> {
+pub(super) fn one_round(rig: &Rig, subject: Subject<'_>, open: OpenLoop) -> Result<Histogram<u64>, BenchError> {
     let (input, output) = (rig.topic("input")?, rig.topic("output")?);
     let mut child = Child::start(rig, subject, &input, &output)?;
     until_ready(rig, &mut child, subject, &output)?;
@@ -177,7 +177,7 @@ fn one_round(rig: &Rig, subject: Subject<'_>, open: OpenLoop) -> Result<Histogra
 }
 
 /// Waits until every partition has its owner and no rebalance is under way; an echo has only to start.
-fn until_ready(rig: &Rig, child: &mut Child, subject: Subject<'_>, output: &str) -> Result<(), BenchError> {
+pub(super) fn until_ready(rig: &Rig, child: &mut Child, subject: Subject<'_>, output: &str) -> Result<(), BenchError> {
     let began = Instant::now();
     let (mut before, mut still_since) = (Vec::new(), began);
     loop {
@@ -186,7 +186,7 @@ fn until_ready(rig: &Rig, child: &mut Child, subject: Subject<'_>, output: &str)
         let ends = rig.ends(output)?;
         if ends != before {
             (before, still_since) = (ends, Instant::now());
-        } else if still_since.elapsed() >= READY && (subject != Subject::Line || !before.contains(&0)) {
+        } else if still_since.elapsed() >= READY && (!subject.has_owners() || !before.contains(&0)) {
             return Ok(());
         }
         if began.elapsed() > PATIENCE {

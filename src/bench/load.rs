@@ -31,6 +31,13 @@ pub struct Ready {
     partition: i32,
 }
 
+impl Ready {
+    /// The transaction.
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+}
+
 /// Produces a whole simulation as fast as the broker takes it.
 ///
 /// # Errors

@@ -3,7 +3,8 @@
 //! ```text
 //! simulated transactions ─► input topic ─┬─► sentra run            ─► verdicts     (the line)
 //!                                        ├─► sentra bench-pass     ─► same bytes   (pass-through)
-//!                                        └─► sentra bench-pass     ─► verdicts' bytes, made beforehand
+//!                                        ├─► sentra bench-pass     ─► verdicts' bytes, made beforehand
+//!                     POST /v1/score ────┴─► sentra run            ─► answers      (the interface)
 //! ```
 //!
 //! Whatever is measured on Kafka is a child process of its own, so that its CPU time is that of the client alone.
@@ -13,6 +14,7 @@ mod child;
 pub mod clock;
 pub mod drain;
 pub mod evaluator;
+mod http;
 pub mod latency;
 mod load;
 pub mod pass;
@@ -20,6 +22,7 @@ mod progress;
 pub mod report;
 mod rig;
 pub mod sample;
+pub mod score;
 pub mod state;
 pub mod traffic;
 

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::{
     drain::DrainFigures,
     evaluator::EvaluatorFigures,
-    latency::LatencyFigures,
+    latency::{Latency, LatencyFigures},
+    score::ScoreFigures,
     state::{MemoryFigures, WindowFigures},
 };
 
@@ -62,6 +63,8 @@ pub struct Figures {
     pub drain: Option<DrainFigures>,
     /// The open loop.
     pub latency: Option<LatencyFigures>,
+    /// The HTTP interface.
+    pub score: Option<ScoreFigures>,
     /// The evaluator; the windows' yardstick too.
     pub evaluator: Option<EvaluatorFigures>,
     /// Window step and features.
@@ -88,6 +91,7 @@ impl Report {
         let mut targets = Vec::new();
         targets.extend(figures.drain.iter().flat_map(DrainFigures::targets));
         targets.extend(figures.latency.iter().flat_map(LatencyFigures::targets));
+        targets.extend(figures.score.iter().flat_map(ScoreFigures::targets));
         if let Some(evaluator) = &figures.evaluator {
             targets.push(Target::at_most("one row / library's single row", evaluator.single_ratio(), 0.6));
             targets.push(Target::at_most("a row of 64 / library's single row", evaluator.batch_ratio(), 0.25));
@@ -137,11 +141,12 @@ impl fmt::Display for Figures {
         }
         if let Some(latency) = &self.latency {
             let head = format!("{}/s for {} s, milliseconds", latency.per_second, latency.seconds);
-            writeln!(f, "\n{head:<40}{:>10}{:>10}{:>10}{:>10}", "p50", "p99", "p99.9", "max")?;
-            for (name, of) in [("echo", &latency.echo), ("line", &latency.line)] {
-                write!(f, "  {name:<38}{:>10.1}{:>10.1}", of.p50_ms, of.p99_ms)?;
-                writeln!(f, "{:>10.1}{:>10.1}", of.p999_ms, of.max_ms)?;
-            }
+            quantiles(f, &head, &[("echo", &latency.echo), ("line", &latency.line)])?;
+        }
+        if let Some(score) = &self.score {
+            let ScoreFigures { per_second, beside_per_second, seconds, .. } = score;
+            let head = format!("{per_second}/s beside {beside_per_second}/s for {seconds} s, ms");
+            quantiles(f, &head, &[("echo", &score.echo), ("POST /v1/score", &score.requests)])?;
         }
         if let Some(evaluator) = &self.evaluator {
             writeln!(f, "\n{:<40}{:>14}", "evaluator", "ns a row")?;
@@ -165,6 +170,15 @@ impl fmt::Display for Figures {
         }
         Ok(())
     }
+}
+
+fn quantiles(f: &mut fmt::Formatter<'_>, head: &str, rows: &[(&str, &Latency)]) -> fmt::Result {
+    writeln!(f, "\n{head:<40}{:>10}{:>10}{:>10}{:>10}", "p50", "p99", "p99.9", "max")?;
+    for (name, of) in rows {
+        write!(f, "  {name:<38}{:>10.1}{:>10.1}", of.p50_ms, of.p99_ms)?;
+        writeln!(f, "{:>10.1}{:>10.1}", of.p999_ms, of.max_ms)?;
+    }
+    Ok(())
 }
 
 /// The middle of the rounds; the lower one of two.

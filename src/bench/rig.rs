@@ -84,6 +84,12 @@ pub enum BenchError {
         /// Records wanted.
         expected: u64,
     },
+    /// A request was not answered with its verdict.
+    #[error("POST /v1/score was answered {status} where a verdict was due; the lines of sentra run say why")]
+    Answered {
+        /// The status.
+        status: u16,
+    },
     /// A child process printed no figure.
     #[error("{0} gave no figure; its own lines say why")]
     NoFigure(&'static str),

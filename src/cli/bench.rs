@@ -15,6 +15,7 @@ use crate::{
         measure_memory_apart, pass,
         report::{Figures, Report, Surroundings},
         sample::Sample,
+        score,
         state::{measure_memory, measure_windows},
     },
     config::Config,
@@ -37,6 +38,9 @@ pub struct Args {
     /// Records a second of the open loop.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
+    /// Requests a second of POST /v1/score, beside that rate on the topic.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub requests: u32,
     /// Seconds of the open loop, each round.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub seconds: u32,
@@ -58,6 +62,8 @@ pub enum Part {
     Drain,
     /// The open loop.
     Latency,
+    /// POST /v1/score in an open loop.
+    Score,
     /// Trees against LightGBM's library.
     Evaluator,
     /// Window step and features against LightGBM's library.
@@ -117,14 +123,17 @@ impl Args {
             say("memory");
             figures.memory = Some(measure_memory_apart(self.phones)?);
         }
-        if self.wants(Part::Drain) || self.wants(Part::Latency) {
+        if [Part::Drain, Part::Latency, Part::Score].into_iter().any(|part| self.wants(part)) {
             let rig = Rig::new(config, arguments(globals))?;
             let rounds = self.rounds as usize;
             if self.wants(Part::Drain) {
                 figures.drain = Some(drain::measure(&rig, &model, self.events, rounds, say)?);
             }
+            let open = OpenLoop { per_second: f64::from(self.rate), seconds: f64::from(self.seconds), rounds };
+            if self.wants(Part::Score) {
+                figures.score = Some(score::measure(&rig, open, f64::from(self.requests), say)?);
+            }
             if self.wants(Part::Latency) {
-                let open = OpenLoop { per_second: f64::from(self.rate), seconds: f64::from(self.seconds), rounds };
                 figures.latency = Some(latency::measure(&rig, open, say)?);
             }
         }

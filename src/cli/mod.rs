@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod doctor;
 mod error;
+mod feed;
 mod migrate;
 mod model;
 mod out;
@@ -77,6 +78,8 @@ pub enum Command {
     Doctor(doctor::Args),
     /// Show what the served model is worth.
     Model(model::Args),
+    /// Follow the live feed in a terminal.
+    Feed(feed::Args),
     /// Make labelled traffic: into files, to stdout, or to Kafka.
     Simulate(simulate::SimulateArgs),
     /// Train a model on labelled transactions and write its folder.
@@ -104,6 +107,7 @@ impl Cli {
             Command::Topics(args) => args.run(&globals),
             Command::Verdicts(args) => args.run(&globals),
             Command::Doctor(args) => args.run(&globals),
+            Command::Feed(args) => args.run(&globals),
             Command::Simulate(args) => args.run(&globals),
             Command::Train(args) => args.run(&globals),
             Command::Completions(args) => args.run(),

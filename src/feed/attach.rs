@@ -5,6 +5,7 @@
 //! be, the client is told so and begins anew.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,8 +14,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::{interval, timeout},
 };
-
-use tokio_util::sync::CancellationToken;
 
 use super::{
     backlog::Join,
@@ -34,6 +33,13 @@ const TURN: Duration = Duration::from_secs(10);
 /// A catch-up that takes longer ends with a cursor, so that others have their turn.
 const LONGEST: Duration = Duration::from_secs(600);
 
+/// What is told of a cursor that is none.
+const NO_CURSOR: &str =
+    "cursor: this is none, or a part of one is missing; give the last one you got, whole, or none to begin now";
+
+/// How often figures are told on the way.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Frames sent together.
 const BATCH: usize = 64;
 
@@ -47,7 +53,7 @@ pub(super) async fn attach(session: &mut Session, service: &Service, cursor: Opt
     };
     let positions = match Positions::parse(&cursor) {
         Ok(positions) => positions,
-        Err(error) => return Err(End::Bye(ByeReason::BadRequest, format!("cursor: {error}"))),
+        Err(_) => return Err(End::Bye(ByeReason::BadRequest, String::from(NO_CURSOR))),
     };
     session.cursor = Some(Arc::from(cursor.trim()));
     let join = session.hub.backlog().join(&positions, false);
@@ -78,7 +84,7 @@ fn place(seq: u64, positions: Positions) -> Place {
 
 /// Sends what the topic has between the cursor and the backlog.
 async fn catch_up(session: &mut Session, service: &Service, mut positions: Positions) -> Result<Place, End> {
-    let permit = Arc::new(turn(session.socket.stop().clone(), service).await?);
+    let permit = Arc::new(turn(session, service, &positions).await?);
     let metrics = session.hub.telemetry().metrics.feed.clone();
     metrics.catch_ups.inc();
     let until = Instant::now() + LONGEST;
@@ -92,12 +98,23 @@ async fn catch_up(session: &mut Session, service: &Service, mut positions: Posit
     }
 }
 
-async fn turn(stop: CancellationToken, service: &Service) -> Result<OwnedSemaphorePermit, End> {
-    let busy = || End::Bye(ByeReason::Busy, String::from("many clients are catching up; reconnect with the cursor"));
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => Err(Broken::Stopped.into()),
-        permit = timeout(TURN, service.catch_ups().acquire_owned()) => permit.ok().and_then(Result::ok).ok_or_else(busy),
+/// Waits for a turn, and lets the client hear meanwhile that somebody is there.
+async fn turn(session: &mut Session, service: &Service, at: &Positions) -> Result<OwnedSemaphorePermit, End> {
+    let (stop, cursor) = (session.socket.stop().clone(), at.cursor());
+    let mut permit = pin!(timeout(TURN, service.catch_ups().acquire_owned()));
+    let mut second = interval(SECOND);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Broken::Stopped.into()),
+            permit = &mut permit => {
+                let busy = "many clients are catching up; reconnect with the cursor";
+                return permit.ok().and_then(Result::ok).ok_or_else(|| End::Bye(ByeReason::Busy, busy.to_owned()));
+            }
+            _ = second.tick() => {
+                session.socket.send([("stats", stats_text(&session.hub.stats(false), &cursor))]).await?;
+            }
+        }
     }
 }
 
@@ -108,7 +125,7 @@ async fn read(
     mut caught: mpsc::Receiver<Caught>,
     until: Instant,
 ) -> Result<Positions, End> {
-    let mut second = interval(Duration::from_secs(1));
+    let mut second = interval(SECOND);
     let stop = session.socket.stop().clone();
     loop {
         let mut frames = Vec::new();

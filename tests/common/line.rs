@@ -152,6 +152,11 @@ impl Sentra {
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "signal {signal} to {pid}");
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it at once, as a crash would.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
