@@ -64,7 +64,8 @@ impl Serve {
         }
         command.env("API_PORT", port.to_string()).env("SENTRA__TELEMETRY__LISTEN", "off");
         command.envs(token.map(|token| ("SENTRA__SERVE__TOKEN", token)));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary");
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary");
         let serve = Self { child, port };
         let what = || format!("the serve role on port {port}");
         until(common::PATIENCE, what, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
@@ -139,7 +140,11 @@ fn driver() -> PathBuf {
         home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache"))).map(|home| home.join("sentra"))
     });
     let folder = cache.expect("a home").join("browser");
-    assert!(folder.join("node_modules/playwright-core").is_dir(), "{}: missing; scripts/setup installs it", folder.display());
+    assert!(
+        folder.join("node_modules/playwright-core").is_dir(),
+        "{}: missing; scripts/setup installs it",
+        folder.display()
+    );
     folder
 }
 
@@ -147,6 +152,7 @@ fn chromium() -> PathBuf {
     let path = env::var_os("PATH").expect("a PATH");
     let folders: Vec<PathBuf> = env::split_paths(&path).collect();
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-    let found = names.iter().find_map(|name| folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file()));
+    let found =
+        names.iter().find_map(|name| folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file()));
     found.expect("Chromium: scripts/setup installs it")
 }

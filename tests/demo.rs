@@ -2,7 +2,11 @@
 
 mod common;
 
-use common::demo::{Demo, await_gone, lives, open_folder};
+use common::{
+    PATIENCE,
+    demo::{Demo, await_gone, lives, open_folder},
+    line::until,
+};
 
 #[test]
 fn a_demo_shows_alerts_and_where_everything_is_and_ctrl_c_leaves_nothing_running() {
@@ -64,6 +68,35 @@ fn the_end_of_its_postgresql_is_the_demos() {
     assert_eq!(unsafe { libc::kill(demo.postgres(), libc::SIGKILL) }, 0);
     assert_eq!(demo.wait().code(), Some(1));
     assert!(demo.err().contains("PostgreSQL ended by itself"), "{}", demo.err());
+}
+
+#[test]
+fn run_twice_on_one_folder_it_stores_rows_both_times() {
+    let folder = open_folder();
+    let data = folder.path().join("data");
+    let mut logs = Vec::new();
+    for run in 1..=2 {
+        let mut demo = Demo::start(&data, &[], &[]);
+        let url = demo.variable("DATABASE_URL");
+        let seen = || block_on(logs_of(&url)).filter(|logs| logs.len() == run);
+        logs = until(2 * PATIENCE, || format!("rows of run {run}; it said:\n{}", demo.err()), seen);
+        demo.signal(libc::SIGINT);
+        assert!(demo.wait().success(), "{}", demo.err());
+    }
+    assert_ne!(logs[0], logs[1], "each start is another log");
+}
+
+/// The logs that the database has rows of; nothing where it cannot be asked.
+async fn logs_of(url: &str) -> Option<Vec<String>> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.ok()?;
+    tokio::spawn(connection);
+    let rows = client.query("SELECT DISTINCT log FROM sentra.verdicts", &[]).await.ok()?;
+    Some(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Waits for a future that needs the network.
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
 #[test]

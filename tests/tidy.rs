@@ -169,6 +169,13 @@ fn domain_knows_neither_model_nor_engine_and_model_no_engine() {
 }
 
 #[test]
+fn topic_ids_are_asked_for_in_one_place_which_knows_the_embedded_broker_too() {
+    let all = sources("src").into_iter().filter(|(name, _)| !name.starts_with("src/kafka/topic_id"));
+    let asking = all.filter(|(_, text)| code(text).any(|(_, line)| line.contains(" topic_id(")));
+    assert_eq!(asking.map(|(name, _)| name).collect::<Vec<_>>(), ["src/kafka/identity.rs"]);
+}
+
+#[test]
 fn files_and_functions_are_short() {
     let mut offences = Vec::new();
     for (name, text) in sources("src") {

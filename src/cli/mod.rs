@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod error;
 mod feed;
+mod health;
 mod migrate;
 mod model;
 mod out;
@@ -76,6 +77,8 @@ pub enum Command {
     Verdicts(verdicts::Args),
     /// Check broker, topics, model and machine, and say what to do.
     Doctor(doctor::Args),
+    /// Ask a running process whether it is ready: exit code 0 or 1.
+    Health(health::Args),
     /// Show what the served model is worth.
     Model(model::Args),
     /// Follow the live feed in a terminal.
@@ -107,6 +110,7 @@ impl Cli {
             Command::Topics(args) => args.run(&globals),
             Command::Verdicts(args) => args.run(&globals),
             Command::Doctor(args) => args.run(&globals),
+            Command::Health(args) => args.run(&globals),
             Command::Feed(args) => args.run(&globals),
             Command::Simulate(args) => args.run(&globals),
             Command::Train(args) => args.run(&globals),

@@ -218,6 +218,18 @@ impl Metrics {
         self.http_refused.inc();
     }
 
+    /// Whether a metric of that name is registered, with whatever labels.
+    #[cfg(test)]
+    pub(super) fn knows(&self, name: &str) -> bool {
+        let Ok(twin) = IntCounter::new(name, "a twin") else { return false };
+        let taken = self.registry.register(Box::new(twin.clone())).is_err();
+        if !taken {
+            // It was not there before; an error would say that it is not there now.
+            let _ = self.registry.unregister(Box::new(twin));
+        }
+        taken
+    }
+
     /// Prometheus' text format.
     pub(super) fn render(&self) -> String {
         let mut text = Vec::new();

@@ -15,6 +15,8 @@ pub mod sink;
 mod tally;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watch_tests;
 
 pub use facts::Fact;
 pub use feed::FeedMetrics;

@@ -36,6 +36,11 @@ impl Curl {
         Self { port: setup.api(), token: None }
     }
 
+    /// For whoever listens on this port, without a token.
+    pub fn at(port: u16) -> Self {
+        Self { port, token: None }
+    }
+
     /// With the token of tests.
     pub fn with_token(self) -> Self {
         Self { token: Some(TOKEN.to_owned()), ..self }

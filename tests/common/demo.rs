@@ -113,7 +113,9 @@ impl Drop for Demo {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("---- the demo said ----\n{}", self.err());
+            let said = self.err();
+            let lines: Vec<&str> = said.lines().collect();
+            eprintln!("---- the demo said last ----\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
         }
     }
 }

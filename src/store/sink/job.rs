@@ -16,7 +16,7 @@ use super::{
     slot::{Progress, Stage},
 };
 use crate::{
-    kafka::{tail::Span, topic_id::topic_id},
+    kafka::{identity::identity, tail::Span},
     store::StoreError,
     telemetry::sink::{DatabaseBack, DatabaseLost, SinkMovedBack, SinkRefused, Skipped, TopicBack, TopicLost},
 };
@@ -236,7 +236,8 @@ impl Sink {
 
     /// The verdict topic's id as the broker tells it now.
     pub(super) fn ask_topic(&self) -> Result<String, String> {
-        let id = topic_id(self.input.consumer.client(), &self.config.topics.verdicts, ASK);
+        let client = self.input.consumer.client();
+        let id = identity(&self.config.kafka, client, &self.config.topics.verdicts, ASK);
         id.map(|id| id.to_string()).map_err(|error| error.to_string())
     }
 
