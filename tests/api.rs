@@ -335,6 +335,27 @@ fn a_client_that_sends_slowly_holds_its_connection_for_a_bounded_time_and_others
 }
 
 #[test]
+fn a_body_that_does_not_come_is_a_408_and_one_that_breaks_off_is_nobodys() {
+    let topics = Topics::create("api.body", 1);
+    let setup = Setup::new(&topics).roles("serve");
+    let process = setup.start();
+    Curl::new(&setup).await_ready(&process);
+    let head =
+        "POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{";
+    let mut stream = TcpStream::connect(("127.0.0.1", setup.api())).expect("a connection");
+    stream.write_all(head.as_bytes()).expect("a head");
+    let mut broken = TcpStream::connect(("127.0.0.1", setup.api())).expect("a connection");
+    broken.write_all(head.as_bytes()).expect("a head");
+    drop(broken);
+    stream.set_read_timeout(Some(PATIENCE * 2)).expect("a timeout");
+    let mut said = [0; 1024];
+    let count = stream.read(&mut said).expect("an answer");
+    let said = String::from_utf8_lossy(&said[..count]);
+    assert!(said.starts_with("HTTP/1.1 408") && said.contains("application/problem+json"), "{said}");
+    assert_eq!(Curl::new(&setup).get("/livez").code, 200);
+}
+
+#[test]
 fn without_a_token_foreign_names_are_not_answered_to_and_foreign_addresses_not_listened_on() {
     let topics = Topics::create("api.open", 1);
     let setup = both(&topics);

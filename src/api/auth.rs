@@ -40,11 +40,6 @@ impl Auth {
         Self { expected: token.map(|token| digest(token.expose().as_bytes())) }
     }
 
-    /// Whether a token is wanted at all.
-    pub fn is_open(&self) -> bool {
-        self.expected.is_none()
-    }
-
     /// Whether the request brings the bearer token, or none is wanted and it asks for this machine by its own name.
     pub fn bearer_ok(&self, headers: &HeaderMap) -> bool {
         match self.expected {

@@ -91,7 +91,7 @@ impl Shared {
     fn reachable(&self) -> Result<(), Problem> {
         let away = "no broker is reached; send the transaction again later, with the same transaction_id";
         let deaf = "the verdict topic is not followed yet; send the transaction again later";
-        if self.submitter.is_away() {
+        if !self.submitter.admits() {
             return Err(Problem::unavailable("kafka-away", away, 2));
         }
         match self.telemetry.health.held(health::TAIL) {

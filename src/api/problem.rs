@@ -53,9 +53,12 @@ pub struct FieldError {
     pub detail: Cow<'static, str>,
 }
 
-/// A refusal in the making.
+/// A refusal in the making; small, for it stands in many results.
 #[derive(Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -74,7 +77,7 @@ impl Problem {
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
         let (errors, headers) = (Vec::new(), Vec::new());
-        Self { status, code, title, detail: detail.into(), errors, verdict: None, headers }
+        Self(Box::new(Parts { status, code, title, detail: detail.into(), errors, verdict: None, headers }))
     }
 
     /// Nothing is here.
@@ -102,7 +105,7 @@ impl Problem {
         code: impl Into<Cow<'static, str>>,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        self.errors.push(FieldError { field: field.into(), code: code.into(), detail: detail.into() });
+        self.0.errors.push(FieldError { field: field.into(), code: code.into(), detail: detail.into() });
         self
     }
 
@@ -110,28 +113,23 @@ impl Problem {
     #[must_use]
     pub fn verdict_at(mut self, place: String) -> Self {
         if let Ok(value) = HeaderValue::try_from(&place) {
-            self.headers.push((CONTENT_LOCATION, value));
+            self.0.headers.push((CONTENT_LOCATION, value));
         }
-        self.verdict = Some(place);
+        self.0.verdict = Some(place);
         self
     }
 
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
-    }
-
-    /// The status it is answered with.
-    pub fn status(&self) -> StatusCode {
-        self.status
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, code, title, detail, errors, verdict, headers } = self;
+        let Parts { status, code, title, detail, errors, verdict, headers } = *self.0;
         let kind = format!("urn:sentra:problem:{code}");
         let document = Document { kind, title, status: status.as_u16(), detail, errors, verdict };
         // Texts and numbers always serialise; an empty body would still bear its status.

@@ -7,11 +7,11 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rdkafka::{
@@ -39,6 +39,9 @@ const QUEUE_RECORDS: u32 = 20_000;
 
 /// How often librdkafka says whether a broker is connected.
 const STATISTICS_MS: u32 = 500;
+
+/// After a record timed out on a broker that seems connected, one record in so long finds out whether it answers again.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the last records may take at the stop.
 const FLUSH: Duration = Duration::from_millis(1_500);
@@ -95,10 +98,49 @@ struct InFlight {
 /// librdkafka's side.
 struct Deliveries {
     awaiting: Arc<Awaiting<Arc<Accepted>>>,
-    /// Whether no broker is connected, as far as is known.
-    away: AtomicBool,
+    reach: Reach,
     /// Whether this producer can do nothing more.
     fatal: AtomicBool,
+}
+
+/// Whether the broker can be reached, as far as is known.
+#[derive(Debug, Default)]
+struct Reach {
+    /// No broker is connected.
+    disconnected: AtomicBool,
+    /// A record timed out, and none was acknowledged since: when the next one may try.
+    stalled: Mutex<Option<Instant>>,
+}
+
+impl Reach {
+    fn acknowledged(&self) {
+        self.disconnected.store(false, Ordering::Relaxed);
+        *self.stalled() = None;
+    }
+
+    fn timed_out(&self, now: Instant) {
+        self.stalled().get_or_insert(now + PROBE_EVERY);
+    }
+
+    fn is_away(&self) -> bool {
+        self.disconnected.load(Ordering::Relaxed) || self.stalled().is_some()
+    }
+
+    /// Whether a record may be sent now: always while the broker answers, else now and then.
+    fn admits(&self, now: Instant) -> bool {
+        match &mut *self.stalled() {
+            Some(next) if *next <= now => {
+                *next = now + PROBE_EVERY;
+                true
+            }
+            Some(_) => false,
+            None => !self.disconnected.load(Ordering::Relaxed),
+        }
+    }
+
+    fn stalled(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.stalled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Submitter {
@@ -140,22 +182,33 @@ impl Submitter {
         }
         match producer.send(record) {
             Ok(()) => Ok(outcome),
-            Err((error, _)) => Err(refusal(error.rdkafka_error_code())),
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code();
+                producer.context().failed(code);
+                Err(refusal(code))
+            }
         }
     }
 
-    /// Whether no broker is connected, as far as is known.
+    /// Whether the broker is away, as far as is known.
     pub fn is_away(&self) -> bool {
-        let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
-        producer.context().away.load(Ordering::Relaxed)
+        self.current().context().reach.is_away()
+    }
+
+    /// Whether a record may be sent: not while the broker is away, but for one now and then that finds out.
+    pub fn admits(&self) -> bool {
+        self.current().context().reach.admits(Instant::now())
     }
 
     /// Waits for what is in flight, within a bound.
     pub fn close(&self) {
-        let producer = Arc::clone(&self.producer.lock().unwrap_or_else(PoisonError::into_inner));
-        if producer.flush(FLUSH).is_err() {
+        if self.current().flush(FLUSH).is_err() {
             tracing::warn!("serve: some transactions were not acknowledged at the stop; their senders were told 504");
         }
+    }
+
+    fn current(&self) -> Shared {
+        Arc::clone(&self.producer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The producer, a new one where the last can do nothing more.
@@ -173,8 +226,7 @@ impl Submitter {
 }
 
 fn open(client: &ClientConfig, awaiting: &Arc<Awaiting<Arc<Accepted>>>) -> Result<Shared, KafkaError> {
-    let (away, fatal) = (AtomicBool::new(false), AtomicBool::new(false));
-    let context = Deliveries { awaiting: Arc::clone(awaiting), away, fatal };
+    let context = Deliveries { awaiting: Arc::clone(awaiting), reach: Reach::default(), fatal: AtomicBool::new(false) };
     client.create_with_context(context).map(Arc::new)
 }
 
@@ -199,6 +251,18 @@ fn refusal(code: Option<Code>) -> SubmitError {
     }
 }
 
+impl Deliveries {
+    /// What an error says about the broker and about this producer.
+    fn failed(&self, code: Option<Code>) {
+        match code {
+            Some(Code::AllBrokersDown) => self.reach.disconnected.store(true, Ordering::Relaxed),
+            Some(Code::MessageTimedOut) => self.reach.timed_out(Instant::now()),
+            Some(Code::Fatal) => self.fatal.store(true, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
+
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         Session::log_line(level, facility, message);
@@ -206,19 +270,14 @@ impl ClientContext for Deliveries {
 
     fn stats_raw(&self, statistics: &[u8]) {
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
-        let states: Vec<&str> = statistics.brokers.values().map(|broker| broker.state.as_str()).collect();
-        if states.contains(&"UP") {
-            self.away.store(false, Ordering::Relaxed);
+        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+            self.reach.disconnected.store(false, Ordering::Relaxed);
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, reason);
-        match error.rdkafka_error_code() {
-            Some(Code::AllBrokersDown) => self.away.store(true, Ordering::Relaxed),
-            Some(Code::Fatal) => self.fatal.store(true, Ordering::Relaxed),
-            _ => {}
-        }
+        self.failed(error.rdkafka_error_code());
     }
 }
 
@@ -228,7 +287,7 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Box<InFlight>) {
         let outcome = match result {
             Ok(message) => {
-                self.away.store(false, Ordering::Relaxed);
+                self.reach.acknowledged();
                 let place = Place { partition: message.partition(), offset: message.offset() };
                 // An acknowledgement without an offset (a duplicate sequence) names no place: the request is told
                 // to look by its transaction id.
@@ -240,11 +299,7 @@ impl ProducerContext for Deliveries {
             }
             Err((error, _)) => {
                 let code = error.rdkafka_error_code();
-                match code {
-                    Some(Code::MessageTimedOut) => self.away.store(true, Ordering::Relaxed),
-                    Some(Code::Fatal) => self.fatal.store(true, Ordering::Relaxed),
-                    _ => {}
-                }
+                self.failed(code);
                 Err(refusal(code))
             }
         };
@@ -263,4 +318,46 @@ struct Statistics {
 #[derive(Deserialize)]
 struct BrokerStatistics {
     state: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Inputs, Settings};
+
+    #[test]
+    fn while_records_time_out_one_a_second_tries_and_an_acknowledgement_ends_it() {
+        let (reach, now) = (Reach::default(), Instant::now());
+        assert!(reach.admits(now) && !reach.is_away());
+        reach.timed_out(now);
+        reach.timed_out(now + PROBE_EVERY / 2);
+        assert!(reach.is_away() && !reach.admits(now + PROBE_EVERY / 2));
+        assert!(reach.admits(now + PROBE_EVERY), "one tries");
+        assert!(!reach.admits(now + PROBE_EVERY), "the next one does not");
+        reach.acknowledged();
+        assert!(reach.admits(now + PROBE_EVERY) && !reach.is_away());
+        reach.disconnected.store(true, Ordering::Relaxed);
+        assert!(reach.is_away() && !reach.admits(now + PROBE_EVERY * 9));
+    }
+
+    #[test]
+    fn a_producer_that_failed_for_good_is_replaced_by_the_next_submission() {
+        let inputs = Inputs { set: vec![String::from("kafka.bootstrap_servers=127.0.0.1:9")], ..Inputs::default() };
+        let config = Settings::load(&inputs).and_then(|settings| settings.config()).expect("a configuration");
+        let submitter = Submitter::new(&config, Arc::default()).expect("a producer");
+        let before = submitter.current();
+        // SAFETY: the client lives as long as `before`; the text is nul-terminated.
+        unsafe {
+            rdkafka_sys::rd_kafka_test_fatal_error(
+                before.client().native_ptr(),
+                rdkafka_sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+                c"a test".as_ptr(),
+            );
+        }
+        let submission = Submission { key: b"k", value: b"v", id: "T", number: 0, headers: &[] };
+        let mut outcomes = (0..2).map(|_| submitter.submit(&submission).map(drop));
+        assert_eq!(outcomes.next(), Some(Err(SubmitError::Away)), "the spent one takes nothing");
+        assert_eq!(outcomes.next(), Some(Ok(())));
+        assert!(!Arc::ptr_eq(&before, &submitter.current()));
+    }
 }

@@ -7,6 +7,8 @@
 
 mod fields;
 mod flat;
+mod marks;
+mod names;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -72,7 +74,7 @@ fn tokens_of(value: Option<&[u8]>) -> Result<Tokens<'_>, Fault> {
     if value.len() > MAX_VALUE_BYTES {
         return Err(InvalidReason::ValueTooLarge.into());
     }
-    let text = std::str::from_utf8(value).map_err(|_| InvalidReason::InvalidUtf8)?;
+    let text = simdutf8::basic::from_utf8(value).map_err(|_| InvalidReason::InvalidUtf8)?;
     Tokens::scan(text)
 }
 

@@ -77,7 +77,7 @@ impl Rows {
         if self.last.len() >= CHUNK_BYTES {
             self.full.push(std::mem::replace(&mut self.last, Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4)));
         }
-        if self.count == 0 {
+        if self.full.is_empty() && self.last.is_empty() {
             self.last.extend_from_slice(HEADER);
         }
         let begin = self.last.len();
@@ -218,5 +218,52 @@ impl Row<'_> {
         items.iter().for_each(|item| write(self, item));
         let length = (self.out.len() - at - 4) as i32;
         self.out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(amount_minor: i64) -> Vec<i16> {
+        let mut out = Vec::new();
+        Row { out: &mut out, unstorable: false }.numeric(AmountMinor(amount_minor));
+        let length = i32::from_be_bytes(out[..4].try_into().expect("four bytes"));
+        assert_eq!(length as usize, out.len() - 4);
+        out[4..].chunks(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])).collect()
+    }
+
+    #[test]
+    fn an_amount_is_base_ten_thousand_with_the_weight_of_its_first_digit() {
+        // Digits, weight, sign, scale, then the digits.
+        for (minor, wanted) in [
+            (1, vec![1, -1, 0, 2, 100]),
+            (100, vec![1, 0, 0, 2, 1]),
+            (15_050, vec![2, 0, 0, 2, 150, 5_000]),
+            (1_000_000, vec![1, 1, 0, 2, 1]),
+            (100_000_000_000_000, vec![1, 3, 0, 2, 1]),
+            (1_234_567_89, vec![3, 1, 0, 2, 123, 4_567, 8_900]),
+            (0, vec![0, 0, 0, 2]),
+        ] {
+            assert_eq!(encoded(minor), wanted, "{minor}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_stored_leaves_no_trace() {
+        let text = r#"{"transaction_id":"A","risk_score":null,"risk_level":null,"signals":null,"recommendation":"REVIEW","processing_time_ms":2,"verdict_id":"7f3a9c01-0-0","kind":"invalid","reasons":[],"phone_number":null,"institution_id":null,"amount":null,"currency":null,"event_time":null,"decided_at":"2026-03-01T08:15:00.004213Z","model":null,"policy_version":"default-1","flags":[],"source":{"log":"7f3a9c01","partition":0,"offset":0,"previous_offset":-1,"epoch":0},"feature_digest":null,"schema_version":1}"#;
+        let poisoned = text.replace("\"A\"", "\"A\\u0000\"");
+        let (good, _) = StoredVerdict::parse(text.as_bytes()).expect("a verdict");
+        let (bad, _) = StoredVerdict::parse(poisoned.as_bytes()).expect("a verdict");
+        let place = Place { verdict_offset: 1, recorded_ms: 0, day: Day(0), raw: None };
+        let bytes = |verdicts: &[&StoredVerdict<'_>]| {
+            let mut rows = Rows::default();
+            verdicts.iter().for_each(|verdict| _ = rows.push(verdict, place));
+            rows.chunks().flat_map(Cursor::into_inner).collect::<Vec<u8>>()
+        };
+        let alone = bytes(&[&good]);
+        assert_eq!(bytes(&[&bad, &good]), alone);
+        assert_eq!(bytes(&[&good, &bad]), alone);
+        assert_eq!(bytes(&[&bad]), Vec::<u8>::new());
     }
 }

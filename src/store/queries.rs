@@ -115,6 +115,21 @@ impl Reader {
         self.ask(rest, &[&phone, &bounded(limit)]).await
     }
 
+    /// The verdicts of one partition's log from a source offset on, in its order.
+    ///
+    /// # Errors
+    /// The database is away, not migrated, or refuses.
+    pub async fn partition(
+        &self,
+        log: &str,
+        partition: i32,
+        from: i64,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let rest = "WHERE log = $1 AND partition = $2 AND source_offset >= $3 ORDER BY source_offset LIMIT $4";
+        self.ask(rest, &[&log, &partition, &from, &bounded(limit)]).await
+    }
+
     /// Verdicts of this level or above (never LOW), recorded since then, newest first; a cursor goes on below a page.
     ///
     /// # Errors

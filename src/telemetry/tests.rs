@@ -193,3 +193,18 @@ fn a_lost_broker_is_told_once_until_it_is_back() {
     assert!(health.broker(0, None, now));
     assert!(!health.broker(0, None, now));
 }
+
+#[test]
+fn each_role_answers_for_its_own_reasons_alone() {
+    let telemetry = Telemetry::new(1);
+    let now = Instant::now();
+    telemetry.health.hold("verdict tail", Some(String::from("is not open yet")));
+    telemetry.health.hold("topics", Some(String::from("differ")));
+    telemetry.health.hold("sink", Some(String::from("waits")));
+    assert_eq!(telemetry.health.unready_of("serve", now), ["verdict tail: is not open yet"]);
+    assert_eq!(telemetry.health.unready_of("sink", now), ["sink: waits"]);
+    let score = telemetry.health.unready_of("score", now);
+    assert_eq!(score.len(), 2, "its shard has not joined, and the topics differ: {score:?}");
+    assert_eq!(telemetry.health.unready(now).len(), 4, "the process has all of them");
+    assert_eq!(telemetry.health.held("topics").as_deref(), Some("differ"));
+}

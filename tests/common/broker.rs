@@ -40,6 +40,7 @@ impl Drop for Broker {
     }
 }
 
-fn script() -> PathBuf {
+/// The script that starts and ends services.
+pub fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/services")
 }

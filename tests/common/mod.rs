@@ -11,8 +11,10 @@ pub mod curl;
 pub mod demo;
 pub mod feed;
 pub mod line;
+pub mod postgres;
 pub mod produce;
 pub mod records;
+pub mod rows;
 
 use std::env;
 use std::process;
@@ -113,6 +115,6 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set, and this test needs a real Kafka: run scripts/test, or: eval \"$(scripts/services env)\"")
+        panic!("{name} is not set, and this test needs real services: run scripts/test, or: eval \"$(scripts/services env)\"")
     })
 }

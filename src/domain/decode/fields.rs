@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::{
     Fault, Field, MAX_ID_BYTES, MAX_TEXT_BYTES,
-    tokens::{Token, Tokens, unescape},
+    tokens::{Token, Tokens},
 };
 use crate::domain::{
     amount::{AmountError, AmountMinor, Currency},
@@ -42,7 +42,7 @@ impl<'a> Reader<'_, 'a> {
             None => return fault(InvalidReason::MissingField, Field::Amount),
             Some(Token::Other) => return fault(InvalidReason::WrongType, Field::Amount),
             Some(Token::Number(number)) => AmountMinor::parse(number),
-            Some(Token::Text(quoted)) => AmountMinor::parse(&text_of(quoted, Field::Amount)?),
+            Some(Token::Text(quoted)) => AmountMinor::parse(&self.text_of(quoted, Field::Amount)?),
         };
         parsed.or_else(|error| {
             let reason = match error {
@@ -165,6 +165,14 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
+    fn text_of(self, quoted: &'a str, field: Field) -> Result<Cow<'a, str>, Fault> {
+        match self.tokens.unescape(quoted) {
+            Some(text) => Ok(text),
+            // The grammar is checked already: what cannot be unescaped is a lone surrogate.
+            None => fault(InvalidReason::NotJson, field),
+        }
+    }
+
     fn required(self, field: Field) -> Result<Cow<'a, str>, Fault> {
         match self.optional(field)? {
             Some(text) => Ok(text),
@@ -175,17 +183,9 @@ impl<'a> Reader<'_, 'a> {
     fn optional(self, field: Field) -> Result<Option<Cow<'a, str>>, Fault> {
         match self.tokens.get(field)? {
             None => Ok(None),
-            Some(Token::Text(quoted)) => text_of(quoted, field).map(Some),
+            Some(Token::Text(quoted)) => self.text_of(quoted, field).map(Some),
             Some(_) => fault(InvalidReason::WrongType, field),
         }
-    }
-}
-
-fn text_of(quoted: &str, field: Field) -> Result<Cow<'_, str>, Fault> {
-    match unescape(quoted) {
-        Some(text) => Ok(text),
-        // The grammar is checked already: what cannot be unescaped is a lone surrogate.
-        None => fault(InvalidReason::NotJson, field),
     }
 }
 

@@ -8,12 +8,16 @@ use serde_json::value::RawValue;
 
 use super::{
     MAX_DEPTH,
+    marks::Marks,
+    names,
     tokens::{Field, Tokens, nests_too_deep},
 };
 
 /// The fields of `text`, or `None` where serde_json's pass must look.
 pub(super) fn scan(text: &str) -> Option<Tokens<'_>> {
-    let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0 };
+    let mut marks = Marks::none();
+    let marks = marks.find(text.as_bytes()).map(|()| &marks);
+    let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0, marks, mark: 0, escaped: false };
     let mut tokens = Tokens::default();
     cursor.blanks();
     cursor.expect(b'{')?;
@@ -25,7 +29,7 @@ pub(super) fn scan(text: &str) -> Option<Tokens<'_>> {
             cursor.expect(b':')?;
             cursor.blanks();
             let raw = cursor.value()?;
-            if let Some(field) = Field::from_wire(key) {
+            if let Some(field) = key {
                 tokens.insert(field, raw);
             }
             cursor.blanks();
@@ -38,16 +42,23 @@ pub(super) fn scan(text: &str) -> Option<Tokens<'_>> {
     }
     cursor.expect(b'}')?;
     cursor.blanks();
+    tokens.escaped = cursor.escaped;
     (cursor.at == text.len()).then_some(tokens)
 }
 
-struct Cursor<'a> {
+struct Cursor<'a, 'm> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    /// Where quotes and the like stand; `None` where they are too many to be kept.
+    marks: Option<&'m Marks>,
+    /// The first mark not before `at`, or one before it.
+    mark: usize,
+    /// Whether a backslash was met.
+    escaped: bool,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> Cursor<'a, '_> {
     /// The next byte; 0, which no rule below expects, at the end.
     fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
@@ -68,13 +79,28 @@ impl<'a> Cursor<'a> {
         self.text.get(start..self.at)
     }
 
-    fn key(&mut self) -> Option<&'a str> {
+    /// Goes on to the next quote, backslash or control character, or to the end.
+    fn to_mark(&mut self) {
+        let Some(marks) = self.marks else {
+            self.at += plain_prefix(&self.bytes[self.at..]);
+            return;
+        };
+        let mut next = marks.get(self.mark);
+        while next.is_some_and(|next| next < self.at) {
+            self.mark += 1;
+            next = marks.get(self.mark);
+        }
+        self.at = next.unwrap_or(self.bytes.len());
+    }
+
+    /// A key, as the field it names where it names one.
+    fn key(&mut self) -> Option<Option<Field>> {
         self.expect(b'"')?;
         let start = self.at;
-        self.at += plain_prefix(&self.bytes[start..]);
-        let key = self.since(start)?;
+        self.to_mark();
+        let field = names::field(self.bytes, start, self.at);
         self.expect(b'"')?;
-        Some(key)
+        Some(field)
     }
 
     fn value(&mut self) -> Option<&'a str> {
@@ -94,7 +120,7 @@ impl<'a> Cursor<'a> {
     fn string(&mut self) -> Option<()> {
         self.at += 1;
         loop {
-            self.at += plain_prefix(&self.bytes[self.at..]);
+            self.to_mark();
             match self.peek() {
                 b'"' => {
                     self.at += 1;
@@ -108,6 +134,7 @@ impl<'a> Cursor<'a> {
 
     /// The grammar of an escape; what it stands for is judged when the field is read.
     fn escape(&mut self) -> Option<()> {
+        self.escaped = true;
         self.at += 1;
         let letter = self.peek();
         self.at += 1;
@@ -157,6 +184,7 @@ impl<'a> Cursor<'a> {
         let rest = self.text.get(self.at..)?;
         let skipped = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>().next()?.ok()?.get();
         self.at += skipped.len();
+        self.escaped |= skipped.contains('\\');
         (!nests_too_deep(skipped, MAX_DEPTH - 1)).then_some(())
     }
 

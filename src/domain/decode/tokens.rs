@@ -61,6 +61,8 @@ pub(super) struct Tokens<'a> {
     /// One bit a field that stands more than once.
     repeated: u32,
     too_deep: bool,
+    /// Whether a backslash stands anywhere: without one, no text needs unescaping.
+    pub(super) escaped: bool,
 }
 
 /// A field's text by its JSON type.
@@ -84,7 +86,7 @@ impl<'a> Tokens<'a> {
     #[cold]
     pub(super) fn parse(text: &'a str) -> Result<Self, Fault> {
         match serde_json::from_str::<Self>(text) {
-            Ok(tokens) if !tokens.too_deep => Ok(tokens),
+            Ok(tokens) if !tokens.too_deep => Ok(Self { escaped: text.contains('\\'), ..tokens }),
             Ok(_) => Err(InvalidReason::TooDeep.into()),
             Err(_) => Err(misshapen(text)),
         }
@@ -102,6 +104,14 @@ impl<'a> Tokens<'a> {
             Some(b'n') => None,
             _ => Some(Token::Other),
         })
+    }
+
+    /// Unquotes and unescapes a string token of these; borrowed unless an escape forces a copy. `None` at a lone surrogate.
+    pub(super) fn unescape(&self, quoted: &'a str) -> Option<Cow<'a, str>> {
+        if self.escaped && quoted.contains('\\') {
+            return serde_json::from_str::<String>(quoted).ok().map(Cow::Owned);
+        }
+        quoted.get(1..quoted.len() - 1).map(Cow::Borrowed)
     }
 
     /// Whether the field was sent at all.
@@ -126,14 +136,6 @@ impl<'a> Tokens<'a> {
 
 fn bit(field: Field) -> u32 {
     1 << (field as u32)
-}
-
-/// Unquotes and unescapes a string token; borrowed unless an escape forces a copy. `None` at a lone surrogate.
-pub(super) fn unescape(quoted: &str) -> Option<Cow<'_, str>> {
-    if quoted.as_bytes().contains(&b'\\') {
-        return serde_json::from_str::<String>(quoted).ok().map(Cow::Owned);
-    }
-    quoted.get(1..quoted.len() - 1).map(Cow::Borrowed)
 }
 
 /// Why serde_json refused `text`: nesting first, for it names the cause; then grammar; then shape.
