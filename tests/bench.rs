@@ -65,6 +65,32 @@ fn the_line_and_its_yardsticks_are_measured_and_their_topics_deleted() {
 }
 
 #[test]
+fn the_sink_is_measured_beside_a_bare_copy_and_its_database_dropped() {
+    let url = std::env::var("SENTRA_TEST_DATABASE_URL").expect("a PostgreSQL: run scripts/test");
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(secret.path(), &url).expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_sentra"))
+        .args(["bench", "--json", "--only", "sink", "--events", "2000", "--rounds", "1"])
+        .env("KAFKA_BOOTSTRAP_SERVERS", common::kafka())
+        .env_remove("DATABASE_URL")
+        .env("DATABASE_URL_FILE", secret.path())
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON alone on stdout");
+    for figure in ["bare_copy", "sink", "score", "full_line"] {
+        assert!(number(&report, &format!("/sink/{figure}/0")) > 0.0);
+    }
+    assert!(number(&report, "/sink/row_bytes") > 100.0);
+    assert_eq!(report["targets"].as_array().map(Vec::len), Some(2));
+    let name = format!("sentra_bench_{}", report["surroundings"]["process"]);
+    let psql =
+        ["-X", "-A", "-t", "-d", &url, "-c", &format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'")];
+    let left = Command::new("psql").args(psql).output().expect("psql runs");
+    assert_eq!(String::from_utf8_lossy(&left.stdout).trim(), "0", "{name} is dropped");
+}
+
+#[test]
 fn what_needs_no_broker_is_measured_without_one() {
     let report = bench(&[
         "--only",

@@ -353,6 +353,28 @@ fn create_anew(topics: &Topics) {
 }
 
 #[test]
+fn the_questions_of_the_readme_run_as_pasted() {
+    let (topics, database) = (Topics::create("sink-readme", 1), TestDatabase::migrated());
+    let process = with_database(Setup::new(&topics).roles("score,sink"), &database).start();
+    let sent: Vec<Sent> = (0..30).map(|number| good(12_345_678 - number % 2, &format!("Q-{number}"))).collect();
+    Sender::default().send_all(&topics.transactions, sent.iter());
+    await_stored(&process, sent.len());
+    let readme = include_str!("../README.md");
+    let blocks: Vec<&str> = readme.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty(), "the README has SQL");
+    for block in blocks {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), block).expect("written");
+        let psql = ["-X", "-v", "ON_ERROR_STOP=1", "-d", &database.url, "-f", &file.path().display().to_string()];
+        let done = Command::new("psql").args(psql).output().expect("psql runs");
+        assert!(done.status.success(), "{}\n{block}", text(&done.stderr));
+        let told = text(&done.stdout);
+        assert!(told.contains("Q-29"), "one phone's week is told:\n{told}");
+        assert_eq!(told.matches("(0 rows)").count(), 1, "nothing is missing, all else has rows:\n{told}");
+    }
+}
+
+#[test]
 fn the_servers_certificate_is_verified_where_the_connection_string_says_so() {
     let database = TestDatabase::migrated();
     let by_name = database.url.replace("127.0.0.1", "localhost");

@@ -130,7 +130,7 @@ fn a_database_that_goes_away_in_any_way_delays_rows_and_nothing_else() {
     database.execute("ALTER SYSTEM SET default_transaction_read_only = on");
     database.execute("SELECT pg_reload_conf()");
     line.await_lost("");
-    database.execute("SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only");
+    database.execute("ALTER SYSTEM RESET default_transaction_read_only");
     database.execute("SELECT pg_reload_conf()");
     line.await_stored();
 

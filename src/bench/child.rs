@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{BenchError, rig::Rig, state::MemoryFigures};
+use crate::config::Secret;
 
 /// Linux counts a process's CPU time in hundredths of a second, whatever the kernel's own tick (`proc(5)`, `USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
@@ -27,6 +28,18 @@ pub enum Subject<'a> {
         /// Of this machine.
         port: u16,
     },
+    /// The sink role alone, in this group and with this database.
+    Sink {
+        /// The connection string.
+        url: &'a Secret,
+        /// The group, before `-sink`.
+        group: &'a str,
+    },
+    /// Score, sink and serve in one process.
+    Full {
+        /// The connection string.
+        url: &'a Secret,
+    },
     /// Consumes and produces the same bytes.
     PassThrough,
     /// Consumes, and produces payloads of this file in their stead.
@@ -36,7 +49,7 @@ pub enum Subject<'a> {
 impl Subject<'_> {
     /// Whether it writes an owner record to each partition when it is ready.
     pub fn has_owners(self) -> bool {
-        matches!(self, Self::Line | Self::Serve { .. })
+        matches!(self, Self::Line | Self::Serve { .. } | Self::Full { .. })
     }
 }
 
@@ -65,6 +78,16 @@ impl Child {
                 command.args(["--set", &format!("serve.port={port}"), "--set", "serve.score_deadline_ms=10000"]);
                 "the line and its HTTP interface"
             }
+            Subject::Sink { url, .. } => {
+                // A secret is never on the command line.
+                command.args(["run", "--roles", "sink"]).env("SENTRA__SINK__DATABASE_URL", url.expose());
+                "the sink"
+            }
+            Subject::Full { url } => {
+                command.args(["run", "--roles", "score,sink,serve", "--set", "serve.host=127.0.0.1"]);
+                command.args(["--set", "serve.port=0"]).env("SENTRA__SINK__DATABASE_URL", url.expose());
+                "the full line"
+            }
             Subject::PassThrough => {
                 command.arg("bench-pass");
                 "the pass-through"
@@ -77,6 +100,9 @@ impl Child {
         command.args(rig.arguments());
         for setting in rig.settings(input, output) {
             command.args(["--set", &setting]);
+        }
+        if let Subject::Sink { group, .. } = subject {
+            command.args(["--set", &format!("kafka.group={group}")]);
         }
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().map_err(BenchError::Start)?;
         Ok(Self { process, what })

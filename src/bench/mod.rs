@@ -23,6 +23,7 @@ pub mod report;
 mod rig;
 pub mod sample;
 pub mod score;
+pub mod sink;
 pub mod state;
 pub mod traffic;
 

@@ -9,6 +9,7 @@ use super::{
     evaluator::EvaluatorFigures,
     latency::{Latency, LatencyFigures},
     score::ScoreFigures,
+    sink::SinkFigures,
     state::{MemoryFigures, WindowFigures},
 };
 
@@ -65,6 +66,8 @@ pub struct Figures {
     pub latency: Option<LatencyFigures>,
     /// The HTTP interface.
     pub score: Option<ScoreFigures>,
+    /// The sink, and the full line.
+    pub sink: Option<SinkFigures>,
     /// The evaluator; the windows' yardstick too.
     pub evaluator: Option<EvaluatorFigures>,
     /// Window step and features.
@@ -92,6 +95,7 @@ impl Report {
         targets.extend(figures.drain.iter().flat_map(DrainFigures::targets));
         targets.extend(figures.latency.iter().flat_map(LatencyFigures::targets));
         targets.extend(figures.score.iter().flat_map(ScoreFigures::targets));
+        targets.extend(figures.sink.iter().flat_map(SinkFigures::targets));
         if let Some(evaluator) = &figures.evaluator {
             targets.push(Target::at_most("one row / library's single row", evaluator.single_ratio(), 0.6));
             targets.push(Target::at_most("a row of 64 / library's single row", evaluator.batch_ratio(), 0.25));
@@ -147,6 +151,18 @@ impl fmt::Display for Figures {
             let ScoreFigures { per_second, beside_per_second, seconds, .. } = score;
             let head = format!("{per_second}/s beside {beside_per_second}/s for {seconds} s, ms");
             quantiles(f, &head, &[("echo", &score.echo), ("POST /v1/score", &score.requests)])?;
+        }
+        if let Some(sink) = &self.sink {
+            let head = format!("{} rows of {:.0} bytes", sink.events, sink.row_bytes);
+            writeln!(f, "\n{head:<40}{:>14}", "a second")?;
+            for (name, rounds) in [
+                ("bare COPY BINARY", &sink.bare_copy),
+                ("sink", &sink.sink),
+                ("score alone, verdicts", &sink.score),
+                ("score, sink, serve at once, rows", &sink.full_line),
+            ] {
+                writeln!(f, "  {name:<38}{:>14.0}", median(rounds.clone()))?;
+            }
         }
         if let Some(evaluator) = &self.evaluator {
             writeln!(f, "\n{:<40}{:>14}", "evaluator", "ns a row")?;

@@ -24,6 +24,7 @@ use crate::{
         load::LoadError,
     },
     model::{folder::ModelError, scorer::ScorerError},
+    store::StoreError,
 };
 
 /// Partitions of each topic.
@@ -90,6 +91,9 @@ pub enum BenchError {
         /// The status.
         status: u16,
     },
+    /// The database refused or did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A child process printed no figure.
     #[error("{0} gave no figure; its own lines say why")]
     NoFigure(&'static str),

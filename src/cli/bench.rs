@@ -15,7 +15,7 @@ use crate::{
         measure_memory_apart, pass,
         report::{Figures, Report, Surroundings},
         sample::Sample,
-        score,
+        score, sink,
         state::{measure_memory, measure_windows},
     },
     config::Config,
@@ -64,6 +64,8 @@ pub enum Part {
     Latency,
     /// POST /v1/score in an open loop.
     Score,
+    /// The sink beside a bare COPY, and the full line beside the score role.
+    Sink,
     /// Trees against LightGBM's library.
     Evaluator,
     /// Window step and features against LightGBM's library.
@@ -123,11 +125,18 @@ impl Args {
             say("memory");
             figures.memory = Some(measure_memory_apart(self.phones)?);
         }
-        if [Part::Drain, Part::Latency, Part::Score].into_iter().any(|part| self.wants(part)) {
+        if [Part::Drain, Part::Latency, Part::Score, Part::Sink].into_iter().any(|part| self.wants(part)) {
             let rig = Rig::new(config, arguments(globals))?;
             let rounds = self.rounds as usize;
             if self.wants(Part::Drain) {
                 figures.drain = Some(drain::measure(&rig, &model, self.events, rounds, say)?);
+            }
+            if self.wants(Part::Sink) {
+                if rig.config.sink.database_url.is_none() && self.only.is_empty() {
+                    say("sink: left out, sink.database_url is not set");
+                } else {
+                    figures.sink = Some(sink::measure(&rig, self.events, rounds, say)?);
+                }
             }
             let open = OpenLoop { per_second: f64::from(self.rate), seconds: f64::from(self.seconds), rounds };
             if self.wants(Part::Score) {

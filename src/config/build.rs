@@ -216,6 +216,8 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Problem> {
             "kafka.embedded_log stands in for a real broker's topic id, by which a topic made anew is known; remove it",
         ),
     );
+    let fault = settings.get(SINK_DATABASE_URL).secret().and_then(|url| crate::store::fault(url.expose()));
+    rule(&[SINK_DATABASE_URL], fault.is_some(), fault.unwrap_or_default());
     let topics = [TOPICS_TRANSACTIONS, TOPICS_VERDICTS, TOPICS_DLQ];
     for (at, a) in topics.into_iter().enumerate() {
         for b in topics.into_iter().skip(at + 1) {

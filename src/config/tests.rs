@@ -280,10 +280,23 @@ fn limits_between_settings_are_checked() {
 }
 
 #[test]
+fn a_connection_string_is_judged_by_its_form_without_being_shown() {
+    for (url, words) in [
+        ("hunter2", "invalid connection string"),
+        ("postgres://sink:hunter2@db/sentra?colour=red", "unknown option `colour`"),
+        ("postgres://sink:hunter2@db/sentra?sslmode=on", "sslmode is none of"),
+    ] {
+        let lines = given("").var("DATABASE_URL", url).lines();
+        assert!(lines.len() == 1 && lines[0].starts_with("sink.database_url (variable DATABASE_URL): "), "{lines:?}");
+        assert!(lines[0].contains(words) && !lines[0].contains("hunter2"), "{lines:?}");
+    }
+}
+
+#[test]
 fn secrets_are_never_printed() {
     const SECRET: &str = "hunter2hunter2";
     let toml = format!("[kafka]\nsasl_password = '{SECRET}'\n[kafka.properties]\n'ssl.key.password' = '{SECRET}'\n");
-    let inputs = given(&toml).var("DATABASE_URL", SECRET);
+    let inputs = given(&toml).var("DATABASE_URL", &format!("postgres://sink:{SECRET}@db/sentra"));
     let settings = Settings::load(&inputs.inputs).unwrap();
     let config = settings.config().unwrap();
     assert_eq!(config.kafka.properties["sasl.password"], SECRET);

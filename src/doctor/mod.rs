@@ -1,9 +1,10 @@
-//! What `sentra doctor` looks at: librdkafka, broker, topics, clock, model, listener, limits of the process.
+//! What `sentra doctor` looks at: librdkafka, broker, topics, clock, PostgreSQL, model, listener, limits of the process.
 //!
 //! Invariant: nothing is written, to Kafka or to disk, and one part's failure keeps no other from being looked at.
 //! It mends nothing.
 
 mod kafka;
+mod postgres;
 
 use std::net::TcpListener;
 
@@ -47,6 +48,7 @@ const FILES: u64 = 4_096;
 pub fn examine(config: &Config) -> Vec<Line> {
     let mut lines = kafka::library();
     lines.extend(kafka::broker(config));
+    lines.extend(postgres::database(config));
     lines.extend([model(config), listener(config), files()]);
     lines
 }

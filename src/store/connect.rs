@@ -75,17 +75,7 @@ impl Database {
     /// # Errors
     /// It cannot be used; the text names the parameter, never a value that may be secret.
     pub fn new(url: &Secret) -> Result<Self, StoreError> {
-        let (plain, wanted) = tls::split(url.expose()).map_err(StoreError::Url)?;
-        let mut config: Config = plain.parse().map_err(|error: Error| StoreError::Url(reason(&error)))?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(StoreError::Url(String::from(
-                "names no host; write postgres://user:password@host:5432/database",
-            )));
-        }
-        config.ssl_mode(wanted.mode);
-        if !plain.contains("target_session_attrs") {
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        }
+        let (mut config, wanted) = read(url.expose()).map_err(StoreError::Url)?;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT);
         }
@@ -130,6 +120,24 @@ impl Database {
         client.batch_execute(purpose.setup()).await?;
         Ok((client, driver))
     }
+}
+
+/// What stands against a connection string by itself, without its values; files and servers are not looked at.
+pub fn fault(url: &str) -> Option<String> {
+    read(url).err()
+}
+
+fn read(url: &str) -> Result<(Config, tls::Wanted), String> {
+    let (plain, wanted) = tls::split(url)?;
+    let mut config: Config = plain.parse().map_err(|error: Error| reason(&error))?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err(String::from("names no host; write postgres://user:password@host:5432/database"));
+    }
+    config.ssl_mode(wanted.mode);
+    if !plain.contains("target_session_attrs") {
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    }
+    Ok((config, wanted))
 }
 
 /// Sessions for a pool.

@@ -4,7 +4,7 @@
 //! never waits for any of it.
 
 mod connect;
-mod copy;
+pub mod copy;
 mod cursor;
 pub mod days;
 mod error;
@@ -15,7 +15,7 @@ pub mod sink;
 mod tls;
 mod verdict;
 
-pub use connect::{Database, Purpose};
+pub use connect::{Database, Purpose, fault};
 pub use cursor::{Cursor, NotACursor};
 pub use error::StoreError;
 pub use verdict::{Json, StoredModel, StoredSignals, StoredSource, StoredVerdict, Text};

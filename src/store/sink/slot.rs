@@ -225,15 +225,28 @@ mod tests {
     #[test]
     fn what_cannot_be_a_row_is_skipped_and_blocks_nothing() {
         let mut slot = running(&Progress::beginning(0));
-        assert_eq!(slot.take(3, 0, b"\xff not JSON"), Taken::Pass, "no verdict at all");
+        assert_eq!(slot.take(3, 0, OWNER), Taken::Pass);
+        assert_eq!(slot.take(3, 1, b"\xff not JSON"), Taken::Pass, "no verdict at all");
         let cut =
             br#"{"kind":"scored","source":{"log":"7f3a9c01","partition":3,"offset":0,"previous_offset":-1,"epoch":0}}"#;
-        assert_eq!(slot.take(3, 1, cut), Taken::Skip(Skipped::Unreadable), "it counts, and lacks what a row needs");
-        assert_eq!(slot.take(3, 2, &verdict("7f3a9c01", 4, 1, 0)), Taken::Skip(Skipped::Unreadable), "another's key");
-        slot.unstorable = Some(3);
-        assert_eq!(slot.take(3, 3, &verdict("7f3a9c01", 3, 2, 0)), Taken::Skip(Skipped::Refused));
-        assert!(matches!(slot.take(3, 4, &verdict("7f3a9c01", 3, 3, 0)), Taken::Store { .. }));
-        assert_eq!(slot.take(3, 5, &verdict("00000001", 3, 4, 0)), Taken::OtherLog(String::from("00000001")));
+        assert_eq!(slot.take(3, 2, cut), Taken::Skip(Skipped::Unreadable), "it counts, and lacks what a row needs");
+        assert_eq!(slot.take(3, 3, &verdict("7f3a9c01", 4, 1, 0)), Taken::Skip(Skipped::Unreadable), "another's key");
+        slot.unstorable = Some(4);
+        assert_eq!(slot.take(3, 4, &verdict("7f3a9c01", 3, 2, 0)), Taken::Skip(Skipped::Refused));
+        assert!(matches!(slot.take(3, 5, &verdict("7f3a9c01", 3, 3, 0)), Taken::Store { .. }));
+        assert_eq!(slot.take(3, 6, &verdict("00000001", 3, 4, 0)), Taken::OtherLog(String::from("00000001")));
+    }
+
+    #[test]
+    fn another_log_in_the_same_topic_is_refused_for_as_long_as_the_rows_end_there() {
+        let at = Progress { log: Some(String::from("7f3a9c01")), next: 5, epoch: Some(2), last: Some(1) };
+        let mut slot = running(&at);
+        assert_eq!(slot.take(3, 5, &verdict("00000001", 3, 2, 2)), Taken::OtherLog(String::from("00000001")));
+        slot.object(at.clone(), "00000001");
+        slot.begin(&at, SPAN);
+        assert!(matches!(&slot.stage, Stage::Refused(why) if why.contains("00000001") && why.contains("7f3a9c01")));
+        slot.begin(&Progress { next: 7, ..at }, SPAN);
+        assert_eq!(slot.stage, Stage::Running, "someone set it right");
     }
 
     #[test]
