@@ -5,6 +5,7 @@
 
 mod alerts;
 mod places;
+mod stored;
 mod traffic;
 
 use std::{
@@ -53,6 +54,8 @@ struct Progress {
     sent: AtomicU64,
     /// Verdicts that counted.
     judged: AtomicU64,
+    /// Verdicts that the sink is done with, owner records among them.
+    stored: AtomicU64,
 }
 
 impl Args {
@@ -82,13 +85,16 @@ impl Args {
     fn play(&self, config: Config, mut postgres: Postgres, stop: &Arc<AtomicBool>) -> Result<(), CliError> {
         let progress = Arc::new(Progress::default());
         let (kafka, topics) = (config.kafka.clone(), config.topics.clone());
+        let (url, log) = (postgres.url(), kafka.embedded_log.map_or_else(String::new, |log| log.short()));
         let outcome = thread::scope(|scope| {
             let alerts = scope.spawn(|| ending(stop, || alerts::run(&kafka, &topics, &progress, stop)));
             let traffic = scope.spawn(|| ending(stop, || traffic::run(&kafka, &topics, self.rate, &progress, stop)));
+            let stored = scope.spawn(|| ending(stop, || stored::run(&url, &log, &progress, stop)));
             let database = scope.spawn(|| ending(stop, || watch(&mut postgres, stop)));
             let roles = app::run(config, Role::ALL, stop).map_err(CliError::failed);
             stop.store(true, Ordering::Relaxed);
-            let joined = [traffic, alerts, database].map(|thread| thread.join().unwrap_or_else(|_| Err(panicked())));
+            let joined =
+                [traffic, alerts, stored, database].map(|thread| thread.join().unwrap_or_else(|_| Err(panicked())));
             joined.into_iter().fold(roles, Result::and)
         });
         postgres.stop();

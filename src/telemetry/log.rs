@@ -50,5 +50,5 @@ pub fn init_log(config: &TelemetryConfig) -> Result<(), LogError> {
 fn may_be_told(line: &Metadata<'_>) -> bool {
     let target = line.target();
     let ours = |own: &&str| target.strip_prefix(*own).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    *line.level() <= Level::INFO || OURS.iter().any(|own| ours(&own))
+    *line.level() <= Level::INFO || OURS.iter().any(ours)
 }

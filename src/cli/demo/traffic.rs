@@ -25,6 +25,9 @@ const MOST_UNDER_WAY: u64 = 10_000;
 /// How long one wait lasts, so that a stop is seen, and no record goes out much later than it should.
 const WAIT: Duration = Duration::from_millis(2);
 
+/// The most that may wait to be stored: twice as uneven as it is, a partition still keeps them all.
+const MOST_UNSTORED: u64 = 40_000;
+
 /// Events a day of one customer, agents and merchants included, as the simulator makes them.
 const EVENTS_A_DAY_EACH: f64 = 5.6;
 
@@ -36,6 +39,9 @@ const BEGIN_BEFORE: i64 = 365 * DAY_MS;
 
 /// Days played as fast as the line takes them: without a past, every device is new and every hour unusual.
 const HISTORY_DAYS: i64 = 3;
+
+/// At most so many, so that it takes seconds also at a high rate.
+const MOST_HISTORY: u64 = 60_000;
 
 /// Far more fraud than in life: a demo should show some within seconds.
 const FRAUD_RATE: f64 = 0.01;
@@ -56,19 +62,22 @@ pub(super) fn run(
     let mut record = Simulated::empty();
     let (mut sent, mut live): (u64, Option<(Instant, u64)>) = (0, None);
     while !stop.load(Ordering::Relaxed) && simulation.read(&mut record) {
-        if record.at_ms >= history_end_ms {
+        if record.at_ms >= history_end_ms || sent >= MOST_HISTORY {
             let (began, before) = *live.get_or_insert_with(|| (Instant::now(), sent));
             let due = began + Duration::from_secs_f64((sent - before) as f64 / per_second);
             wait(&mut load, || Instant::now() >= due || stop.load(Ordering::Relaxed)).map_err(CliError::failed)?;
         }
-        let has_room = || sent < MOST_UNDER_WAY + progress.judged.load(Ordering::Relaxed);
+        let has_room = || {
+            sent < MOST_UNDER_WAY + progress.judged.load(Ordering::Relaxed)
+                && sent < MOST_UNSTORED + progress.stored.load(Ordering::Relaxed)
+        };
         wait(&mut load, || has_room() || stop.load(Ordering::Relaxed)).map_err(CliError::failed)?;
         // The record's own time is ours: it is how long the verdict took, whatever the customers' clock says.
         load.send(record.phone.to_string().as_bytes(), &record.json, now_ms()).map_err(CliError::failed)?;
         sent += 1;
         progress.sent.store(sent, Ordering::Relaxed);
     }
-    Ok(())
+    load.finish().map(drop).map_err(CliError::failed)
 }
 
 fn options(seed: u64, now_ms: i64, per_second: f64) -> Options {
