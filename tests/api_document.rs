@@ -58,6 +58,33 @@ fn every_reference_of_the_description_leads_somewhere_and_every_operation_can_be
 }
 
 #[test]
+fn the_descriptions_page_works_in_a_browser_that_reaches_nothing_else() {
+    let topics = Topics::create("api.docs", 1);
+    let setup = Setup::new(&topics).roles("serve");
+    let process = setup.start();
+    let curl = Curl::new(&setup);
+    curl.await_ready(&process);
+    let home = tempfile::tempdir().expect("a folder");
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let installed = |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|done| done.status.success());
+    let chromium = names.iter().find(installed).expect("Chromium: scripts/setup installs it");
+    let done = Command::new(chromium)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"])
+        .args(["--virtual-time-budget=20000", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"])
+        .arg(format!("--user-data-dir={}", home.path().display()))
+        .arg(curl.url("/docs/"))
+        .output()
+        .expect("it runs");
+    let (page, said) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let document: Value = serde_json::from_str(sentra::api::document()).expect("JSON");
+    for path in document["paths"].as_object().expect("paths").keys() {
+        assert!(page.contains(&format!("data-path=\"{path}\"")), "{path} in {} bytes; {said}", page.len());
+    }
+    let complaints: Vec<&str> = said.lines().filter(|line| line.contains("CONSOLE")).collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+#[test]
 fn nothing_that_a_fuzzer_of_the_description_sends_breaks_its_promises() {
     let (topics, database) = (Topics::create("api.fuzz", 2), TestDatabase::migrated());
     let setup = Setup::new(&topics)

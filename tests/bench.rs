@@ -106,3 +106,28 @@ fn what_needs_no_broker_is_measured_without_one() {
     let names = report["targets"].as_array().expect("targets").len();
     assert_eq!(names, 5, "{report:#}");
 }
+
+#[test]
+fn requests_are_measured_beside_traffic_and_each_is_answered() {
+    let report = bench(&[
+        "--only",
+        "score",
+        "--rounds",
+        "1",
+        "--rate",
+        "200",
+        "--requests",
+        "50",
+        "--seconds",
+        "2",
+        "--set",
+        "score.shards=1",
+    ]);
+    assert_eq!(number(&report, "/score/answered"), 100.0);
+    for subject in ["echo", "requests"] {
+        let at = |figure: &str| number(&report, &format!("/score/{subject}/{figure}"));
+        let rising = [at("p50_ms"), at("p99_ms"), at("p999_ms"), at("max_ms")];
+        assert!(rising[0] > 0.0 && rising.is_sorted(), "{rising:?}");
+    }
+    assert_eq!(report["targets"].as_array().map(Vec::len), Some(2), "{report:#}");
+}

@@ -4,11 +4,11 @@
 use std::sync::OnceLock;
 
 use utoipa::{
-    Modify, OpenApi,
+    Modify, OpenApi, ToSchema,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{contracts, routes};
+use super::{contracts, problem::Document, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,15 +19,42 @@ use super::{contracts, routes};
                        document (RFC 9457).",
         license(name = "proprietary")
     ),
+    paths(feed_tickets),
+    components(schemas(Ticket)),
     tags(
         (name = "scoring", description = "One transaction in, its verdict out."),
         (name = "verdicts", description = "What was decided, from the database."),
+        (name = "feed", description = "Verdicts as they are made, over WebSocket at `/v1/feed`: see the AsyncAPI document."),
         (name = "health", description = "Whether the process fares well."),
     ),
     security(("token" = [])),
     modifiers(&Token)
 )]
 pub(super) struct Described;
+
+/// What opens one connection to the live feed.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the feed answers")]
+struct Ticket {
+    /// For `?ticket=` of `/v1/feed`; good once.
+    ticket: String,
+    /// How long it is good, in seconds.
+    expires_in_s: u64,
+}
+
+/// A ticket for the live feed, for browsers, which cannot send the token with a WebSocket.
+#[utoipa::path(
+    post,
+    path = "/v1/feed/tickets",
+    tag = "feed",
+    responses(
+        (status = 201, description = "A ticket.", body = Ticket),
+        (status = 401, description = "The token is missing or wrong.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "Too many tickets are out; `Retry-After` says when to come again.", body = Document, content_type = "application/problem+json"),
+    )
+)]
+#[expect(dead_code, reason = "describes a route of the feed's")]
+fn feed_tickets() {}
 
 /// The one way to say who asks.
 struct Token;
