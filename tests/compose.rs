@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use clap::Parser;
@@ -235,7 +235,7 @@ fn the_image_is_built_from_all_that_the_program_includes() {
     assert!(!allowed.contains("deploy"), "secrets stay out");
 }
 
-fn is_test(path: &PathBuf) -> bool {
+fn is_test(path: &Path) -> bool {
     path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
 }
 
