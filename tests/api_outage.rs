@@ -49,36 +49,3 @@ fn while_kafka_is_away_requests_are_told_when_to_come_again_and_afterwards_they_
     process.signal(libc::SIGTERM);
     assert_eq!(process.wait(PATIENCE).code(), Some(0), "{}", process.log());
 }
-
-#[test]
-fn a_broker_that_hangs_costs_one_deadline_and_then_requests_are_told_at_once_until_it_answers_again() {
-    let broker = Broker::up();
-    let topics = Topics::create("api.hang", 1);
-    let setup = Setup::new(&topics).roles("serve").with("SENTRA__SERVE__SCORE_DEADLINE_MS", "500");
-    let process = setup.start();
-    let curl = Curl::new(&setup);
-    curl.await_ready(&process);
-    // Nobody scores: an acknowledged record is a 504 that names its place.
-    let placed = curl.score(&transaction(1, "PLACED")).assert_problem(504, "verdict-late");
-    assert!(placed["verdict"].as_str().is_some_and(|place| !place.contains('?')), "{placed}");
-
-    broker.services("freeze");
-    let hanging = curl.score(&transaction(1, "HANGING")).assert_problem(504, "verdict-late");
-    assert_eq!(hanging["verdict"], "/v1/verdicts?transaction_id=HANGING", "no acknowledgement, so no place");
-    let away = until(
-        PATIENCE,
-        || String::from("a 503"),
-        || Some(curl.score(&transaction(1, "AWAY"))).filter(|reply| reply.code == 503),
-    );
-    away.assert_problem(503, "kafka-away");
-    assert_eq!(curl.get("/v1/health").code, 503);
-    broker.services("thaw");
-    until(
-        PATIENCE * 2,
-        || String::from("an acknowledgement"),
-        || {
-            let problem = curl.score(&transaction(1, "THAWED"));
-            (problem.code == 504 && !problem.text().contains('?')).then_some(())
-        },
-    );
-}

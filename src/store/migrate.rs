@@ -123,7 +123,7 @@ async fn roles(client: &Client, user: &User, mode: Mode) -> Result<Vec<Step>, St
     let there: Vec<String> = client.query(there, &[&names]).await?.iter().map(|row| row.get(0)).collect();
     let missing = |name: &&str| !there.iter().any(|known| known == name);
     let mut refused = None;
-    if names.iter().any(|name| missing(&name)) {
+    if names.iter().any(missing) {
         refused = match (user.makes_roles, mode) {
             (false, _) => Some(String::from("this user may not make roles with BYPASSRLS")),
             (true, Mode::Plan) => None,

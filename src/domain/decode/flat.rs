@@ -80,7 +80,7 @@ impl<'a> Cursor<'a, '_> {
     }
 
     /// Goes on to the next quote, backslash or control character, or to the end.
-    fn to_mark(&mut self) {
+    fn seek_mark(&mut self) {
         let Some(marks) = self.marks else {
             self.at += plain_prefix(&self.bytes[self.at..]);
             return;
@@ -97,7 +97,7 @@ impl<'a> Cursor<'a, '_> {
     fn key(&mut self) -> Option<Option<Field>> {
         self.expect(b'"')?;
         let start = self.at;
-        self.to_mark();
+        self.seek_mark();
         let field = names::field(self.bytes, start, self.at);
         self.expect(b'"')?;
         Some(field)
@@ -120,7 +120,7 @@ impl<'a> Cursor<'a, '_> {
     fn string(&mut self) -> Option<()> {
         self.at += 1;
         loop {
-            self.to_mark();
+            self.seek_mark();
             match self.peek() {
                 b'"' => {
                     self.at += 1;

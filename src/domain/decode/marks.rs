@@ -110,9 +110,10 @@ fn marked_by_words(block: &[u8; BLOCK]) -> u64 {
     let (words, _) = block.as_chunks::<8>();
     words.iter().rev().fold(0, |mask, word| {
         let word = u64::from_le_bytes(*word);
-        let hits = zero_bytes(word ^ ONES * 0x22) | zero_bytes(word ^ ONES * 0x5c) | zero_bytes(word & ONES * 0xe0);
+        let hits = [word ^ (ONES * 0x22), word ^ (ONES * 0x5c), word & (ONES * 0xe0)].map(zero_bytes);
         // Eight high bits, gathered into the top byte.
-        mask << 8 | (hits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+        let hits = hits[0] | hits[1] | hits[2];
+        (mask << 8) | ((hits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56)
     })
 }
 #[cfg(not(target_arch = "x86_64"))]
@@ -124,7 +125,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 /// The high bit of each zero byte.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 fn zero_bytes(word: u64) -> u64 {
-    !((word & (ONES * 0x7f)).wrapping_add(ONES * 0x7f) | word | ONES * 0x7f)
+    !((word & (ONES * 0x7f)).wrapping_add(ONES * 0x7f) | word | (ONES * 0x7f))
 }
 
 #[cfg(test)]

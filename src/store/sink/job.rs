@@ -120,11 +120,11 @@ impl Sink {
     /// Waits for what is under way, but no longer than that.
     pub(super) fn wait_for_job(&mut self, most: Duration) {
         // The handle stays with the job: only its end is awaited here, if it comes in time.
-        let _ = match &mut self.job {
+        match &mut self.job {
             Some(Job::Load { handle, .. }) => self.runtime.block_on(finished(handle, most)),
             Some(Job::Write { handle, .. }) => self.runtime.block_on(finished(handle, most)),
-            None => return,
-        };
+            None => {}
+        }
     }
 
     /// Follows what came of the job, once it has.
