@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::{fs, path::Path};
+
 use common::{
     PATIENCE,
+    curl::Curl,
     demo::{Demo, await_gone, lives, open_folder},
     line::until,
 };
@@ -84,6 +87,32 @@ fn run_twice_on_one_folder_it_stores_rows_both_times() {
         assert!(demo.wait().success(), "{}", demo.err());
     }
     assert_ne!(logs[0], logs[1], "each start is another log");
+}
+
+#[test]
+fn the_dashboard_asks_only_for_labels_that_a_running_sentra_gives() {
+    let folder = open_folder();
+    let demo = Demo::start(&folder.path().join("data"), &[], &[]);
+    demo.await_alert();
+    let own = demo.variable("SENTRA__TELEMETRY__LISTEN");
+    let port = own.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let metrics = Curl::at(port).get("/metrics").text();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana/sentra.json");
+    let dashboard: serde_json::Value = serde_json::from_slice(&fs::read(path).expect("a file")).expect("JSON");
+    let (mut checked, panels) = (0, dashboard["panels"].as_array().expect("panels"));
+    for target in panels.iter().flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default()) {
+        let question = target["expr"].as_str().expect("a question");
+        let Some(by) = question.split_once(" by (").and_then(|(_, rest)| rest.split(')').next()) else { continue };
+        let name = question.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let name = name.into_iter().find(|word| word.starts_with("sentra_")).expect("a metric");
+        // A metric with labels is told from its first value on; what no demo meets is not told here.
+        let Some(line) = metrics.lines().find(|line| line.starts_with(&format!("{name}{{"))) else { continue };
+        for label in by.split(", ").filter(|label| *label != "instance") {
+            assert!(line.contains(&format!("{label}=\"")), "{question}: {line}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 10, "{checked}");
 }
 
 /// The logs that the database has rows of; nothing where it cannot be asked.

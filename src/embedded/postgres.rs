@@ -233,7 +233,7 @@ fn make(binaries: &Binaries, account: &Account, data: &Path, log: &Path) -> Resu
     }
     let program = binaries.folder.join("initdb");
     let mut command = account.command(&program);
-    command.arg("-D").arg(data).args(["-U", NAME, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
+    command.arg("-D").arg(data).args(["-U", NAME, "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]);
     command.args(["--no-instructions"]).stdin(Stdio::null());
     log_to(&mut command, log, account)?;
     let status = command.status().map_err(|source| PostgresError::Run { program, source })?;

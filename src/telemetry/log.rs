@@ -49,6 +49,6 @@ pub fn init_log(config: &TelemetryConfig) -> Result<(), LogError> {
 /// Whether a line of that origin and level may be told at all.
 fn may_be_told(line: &Metadata<'_>) -> bool {
     let target = line.target();
-    let ours = |own: &&str| target.strip_prefix(*own).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    *line.level() <= Level::INFO || OURS.iter().any(ours)
+    let of = |own: &str| target.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    *line.level() <= Level::INFO || OURS.into_iter().any(of)
 }
