@@ -20,7 +20,7 @@ use crate::{
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Which roles.
-    #[arg(long, value_delimiter = ',', default_value = "score", value_parser = role_parser())]
+    #[arg(long, value_delimiter = ',', default_value = "score,sink,serve", value_parser = role_parser())]
     pub roles: Vec<Role>,
 }
 

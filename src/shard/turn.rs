@@ -3,18 +3,20 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::{
+    consumer::BaseConsumer,
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Headers, Message},
 };
 
 use super::{
     Shard, ShardError, Shared, Slots,
+    context::InputContext,
     deliver::Verdicts,
     ownership::wall_time,
     slot::{Held, Slot, Stage},
 };
 use crate::{
-    domain::{partitioner::partition_of, time::WallTimeUs, transaction::Record, verdict::Source},
+    domain::{features::Row, partitioner::partition_of, time::WallTimeUs, transaction::Record, verdict::Source},
     engine::{
         emit::{Emitted, Emitter, Stamp},
         partition::{Partition, Read, Step},
@@ -40,6 +42,49 @@ struct Pending<'m> {
     row: usize,
     /// Whether it has headers: asking the client twice costs as much as reading them.
     headed: bool,
+}
+
+/// Polls until there is nothing more, or an error, or `most` records.
+fn poll(consumer: &BaseConsumer<InputContext>, most: usize) -> (Vec<BorrowedMessage<'_>>, Option<KafkaError>) {
+    let mut messages = Vec::with_capacity(most);
+    let mut wait = WAIT;
+    while messages.len() < most {
+        match consumer.poll(wait) {
+            Some(Ok(message)) => messages.push(message),
+            Some(Err(error)) => return (messages, Some(error)),
+            None => break,
+        }
+        wait = Duration::ZERO;
+    }
+    (messages, None)
+}
+
+/// Applies the messages in order; the rows of those to be scored go to `rows`.
+fn step<'m>(
+    messages: &'m [BorrowedMessage<'m>],
+    slots: &mut Slots,
+    rows: &mut Vec<Row>,
+    telemetry: &Telemetry,
+) -> Vec<Pending<'m>> {
+    let mut pending = Vec::with_capacity(messages.len());
+    let mut ahead = Vec::with_capacity(AHEAD);
+    rows.clear();
+    for messages in messages.chunks(AHEAD) {
+        ahead.extend(messages.iter().filter_map(|message| Ahead::read(message, slots)));
+        ahead.iter_mut().for_each(|ahead| ahead.look_for(slots));
+        ahead.iter().for_each(|ahead| ahead.fetch(slots));
+        for Ahead { message, record, headed, read } in ahead.drain(..) {
+            let Some(slot) = slots.get_mut(&message.partition()) else { continue };
+            if let Some(step) = slot.take(&record, read, telemetry) {
+                let row = rows.len();
+                if let Step::Judged(judged) = &step {
+                    rows.push(judged.row);
+                }
+                pending.push(Pending { message, step, row, headed });
+            }
+        }
+    }
+    pending
 }
 
 /// Records read before the first of them is applied: enough to wait for memory together, few enough to stay in the
@@ -96,39 +141,9 @@ impl Shard {
         let Self {
             input, slots, shared, scratch, scorer, emitter, verdicts, letters, short_log, number, tally, ..
         } = self;
-        let mut messages = Vec::with_capacity(shared.config.score.batch);
-        let mut failed = None;
-        let mut wait = WAIT;
-        while messages.len() < shared.config.score.batch {
-            match input.consumer.poll(wait) {
-                Some(Ok(message)) => messages.push(message),
-                Some(Err(error)) => {
-                    failed = Some(error);
-                    break;
-                }
-                None => break,
-            }
-            wait = Duration::ZERO;
-        }
+        let (messages, failed) = poll(&input.consumer, shared.config.score.batch);
         let began = Instant::now();
-        let mut pending = Vec::with_capacity(messages.len());
-        scratch.rows.clear();
-        let mut ahead = Vec::with_capacity(AHEAD);
-        for messages in messages.chunks(AHEAD) {
-            ahead.extend(messages.iter().filter_map(|message| Ahead::read(message, slots)));
-            ahead.iter_mut().for_each(|ahead| ahead.look_for(slots));
-            ahead.iter().for_each(|ahead| ahead.fetch(slots));
-            for Ahead { message, record, headed, read } in ahead.drain(..) {
-                let Some(slot) = slots.get_mut(&message.partition()) else { continue };
-                if let Some(step) = slot.take(&record, read, &shared.telemetry) {
-                    let row = scratch.rows.len();
-                    if let Step::Judged(judged) = &step {
-                        scratch.rows.push(judged.row);
-                    }
-                    pending.push(Pending { message, step, row, headed });
-                }
-            }
-        }
+        let pending = step(&messages, slots, &mut scratch.rows, &shared.telemetry);
         if !pending.is_empty() {
             let stepped = Instant::now();
             scorer.raw_batch(&scratch.rows, &mut scratch.raw);
