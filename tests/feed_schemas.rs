@@ -5,7 +5,10 @@ mod common;
 use std::{fs, path::Path};
 
 use common::feed::{schema, validator};
-use sentra::feed::frame::{self, ByeReason, GapReason};
+use sentra::{
+    config::Id,
+    feed::frame::{self, ByeReason, GapReason},
+};
 use serde_json::Value;
 
 fn examples(schema: &str, folder: &str) -> Vec<(String, Value)> {
@@ -60,4 +63,61 @@ fn the_closed_sets_are_those_of_the_code_and_each_close_code_is_told() {
     for reason in ByeReason::ALL {
         assert!(told.contains(reason.as_str()) && told.contains(&reason.close_code().to_string()), "{reason:?}");
     }
+}
+
+/// Every value of this key in a document, however deep.
+fn all_of<'v>(value: &'v Value, key: &str, found: &mut Vec<&'v str>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get(key).and_then(Value::as_str));
+            fields.values().for_each(|value| all_of(value, key, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| all_of(value, key, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_asyncapi_document_is_that_of_the_settings_and_the_schemas() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+    let document: Value =
+        serde_json::from_slice(&fs::read(folder.join("asyncapi.json")).expect("committed")).expect("JSON");
+    assert!(document["asyncapi"].as_str().is_some_and(|version| version.starts_with("3.")));
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let setting = |key: &str| Id::find(key).and_then(|id| id.setting().default).expect("a setting with a default");
+    for (channel, key) in
+        [("transactions", "topics.transactions"), ("verdicts", "topics.verdicts"), ("deadLetters", "topics.dlq")]
+    {
+        assert_eq!(document["channels"][channel]["address"], setting(key));
+    }
+    assert_eq!(document["servers"]["kafka"]["host"], setting("kafka.bootstrap_servers"));
+    let port = document["servers"]["serve"]["host"].as_str().and_then(|host| host.split(':').nth(1));
+    assert_eq!(port, Some(setting("serve.port")));
+    let mut references = Vec::new();
+    all_of(&document, "$ref", &mut references);
+    let mut schemas = Vec::new();
+    for reference in references {
+        match reference.strip_prefix('#') {
+            Some(pointer) => assert!(document.pointer(pointer).is_some(), "{reference}"),
+            None => schemas.push(reference.trim_start_matches("./").to_owned()),
+        }
+    }
+    schemas.sort();
+    let mut committed: Vec<String> = fs::read_dir(&folder)
+        .expect("the schemas are committed")
+        .map(|file| file.expect("readable").file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".schema.json"))
+        .collect();
+    committed.sort();
+    assert_eq!(schemas, committed, "each schema has its message, each message its schema");
+    let filter = &document["channels"]["feed"]["bindings"]["ws"]["query"]["properties"];
+    let mut parameters: Vec<&str> = filter.as_object().expect("parameters").keys().map(String::as_str).collect();
+    parameters.retain(|name| !["cursor", "ticket"].contains(name));
+    parameters.sort();
+    let request = schema("feed-request");
+    let mut fields: Vec<&str> =
+        request["$defs"]["filter"]["properties"].as_object().expect("fields").keys().map(String::as_str).collect();
+    fields.retain(|name| *name != "type");
+    fields.sort();
+    assert_eq!(parameters, fields);
 }
