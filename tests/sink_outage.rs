@@ -146,9 +146,10 @@ fn a_database_that_goes_away_in_any_way_delays_rows_and_nothing_else() {
 
     line.phase("refusing sessions");
     let name = database.url.rsplit('/').next().expect("a name");
-    database.execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"));
-    line.await_lost("");
     let beside = TestDatabase::on(&server.url());
+    beside.execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
+    beside.execute(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"));
+    line.await_lost("");
     beside.execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
     line.await_stored();
 

@@ -202,7 +202,7 @@ fn the_same_setting_twice_in_one_layer_is_a_problem() {
     assert_eq!(inputs.lines().len(), 1);
     let inputs = given("");
     let file = inputs.file("p", "x");
-    let lines = inputs.var("DATABASE_URL", "y").var("DATABASE_URL_FILE", &file).lines();
+    let lines = inputs.var("DATABASE_URL", "postgres://y").var("DATABASE_URL_FILE", &file).lines();
     assert_eq!(
         lines,
         [

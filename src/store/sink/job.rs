@@ -148,8 +148,11 @@ impl Sink {
             Err(error) => return self.database_failed(&error),
         };
         self.session = Some(session);
-        self.retry = (Instant::now(), BACKOFF.0);
-        self.telemetry.emit(DatabaseBack { news: std::mem::take(&mut self.lost) });
+        self.retry.0 = Instant::now();
+        // A server that answers may still refuse the rows: after a failed write only a write says that it is over.
+        if spans.is_empty() || !self.write_failed {
+            self.database_is_back();
+        }
         for (partition, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.stage == Stage::Waiting) {
             let (Some(span), Some(at)) = (spans.get(partition), found.get(partition)) else { continue };
             slot.begin(at, *span);
@@ -161,10 +164,17 @@ impl Sink {
         self.tell_refused();
     }
 
+    fn database_is_back(&mut self) {
+        (self.retry.1, self.write_failed) = (BACKOFF.0, false);
+        self.telemetry.emit(DatabaseBack { news: std::mem::take(&mut self.lost) });
+    }
+
     fn written(&mut self, told: Told, session: Session, written: Result<Duration, WriteError>) {
+        self.write_failed = written.is_err();
         match written {
             Ok(took) => {
                 self.session = Some(session);
+                self.database_is_back();
                 self.limit = (self.limit * 2).min(self.config.sink.batch);
                 let metrics = &self.telemetry.metrics.sink;
                 metrics.committed(told.rows, took);

@@ -93,6 +93,8 @@ pub struct Sink {
     /// Whether the database, or the topic, was told to be away.
     lost: bool,
     topic_lost: bool,
+    /// Whether the last write failed.
+    write_failed: bool,
     /// What was told of refused partitions.
     refused: String,
     /// Stored offsets not yet committed to the group.
@@ -140,6 +142,7 @@ impl Sink {
             retry: (now, BACKOFF.0),
             lost: false,
             topic_lost: false,
+            write_failed: false,
             refused: String::new(),
             stored: BTreeMap::new(),
             full_since: None,
