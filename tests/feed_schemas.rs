@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use common::feed::{schema, validator};
 use sentra::{
-    config::Id,
+    config::table::Id,
     feed::frame::{self, ByeReason, GapReason},
 };
 use serde_json::Value;
