@@ -47,10 +47,15 @@ impl Follower {
     }
 
     /// Asks it to stop: exit code and what it said to people.
-    fn stop(mut self) -> (Option<i32>, String) {
+    fn stop(self) -> (Option<i32>, String) {
         let pid = libc::pid_t::try_from(self.child.id()).expect("a pid");
         // SAFETY: kill takes plain numbers; the child is not reaped yet.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        self.end()
+    }
+
+    /// Waits for its end: exit code and what it said to people.
+    fn end(mut self) -> (Option<i32>, String) {
         let status = until(PATIENCE, || String::from("its end"), || self.child.try_wait().expect("a child"));
         let mut said = String::new();
         self.child.stderr.take().expect("its talk").read_to_string(&mut said).expect("UTF-8");
@@ -89,6 +94,8 @@ fn sentra_feed_follows_across_a_restart_and_goes_on_from_its_cursor_in_a_later_r
     let serving = Serving::start(&topics, &[("SENTRA__SERVE__PORT", &port)]);
     log.verdicts(0, [60]);
     seen.extend(follower.places(3));
+    // The figures after them bear the cursor behind them.
+    while !follower.line().contains("\"type\":\"stats\"") {}
     let (code, said) = follower.stop();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("connecting again"), "{said}");
@@ -126,9 +133,8 @@ fn sentra_feed_says_in_one_line_why_it_was_refused() {
         (vec!["--url", "http://127.0.0.1"], "", 2, "--url"),
         (vec!["--url", &tls], "", 1, "127.0.0.1"),
     ] {
-        let output = sentra(&arguments).env("SENTRA_TOKEN", token).output().expect("it runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        let (found, said) = Follower::start(sentra(&arguments).env("SENTRA_TOKEN", token)).end();
+        assert_eq!(found, Some(code), "{arguments:?}: {said}");
         assert!(said.contains(word) && !said.contains("panicked"), "{arguments:?}: {said}");
         assert_eq!(said.lines().filter(|line| !line.starts_with("cursor ")).count(), 1, "{said}");
         assert!(!said.contains("a-token-of-some-length"));

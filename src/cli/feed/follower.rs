@@ -160,6 +160,10 @@ impl Follower {
                 let later = response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS;
                 Err(if later { Ended::Lost(why) } else { Ended::Refused(why) })
             }
+            // What speaks no TLS, or no TLS that is trusted, will not learn it.
+            Ok(Err(WsError::Io(error))) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Err(Ended::Refused(format!("{at}: {error}; is it ws:// or wss://?")))
+            }
             Ok(Err(WsError::Io(error))) => Err(Ended::Lost(format!("{at}: {error}"))),
             Ok(Err(error)) => Err(Ended::Refused(format!("{at}: {error}"))),
         }
