@@ -91,6 +91,15 @@ fn the_sink_is_measured_beside_a_bare_copy_and_its_database_dropped() {
 }
 
 #[test]
+fn the_feed_is_measured_with_all_its_clients() {
+    let report = bench(&["--only", "feed", "--rounds", "1", "--seconds", "1"]);
+    assert_eq!(number(&report, "/feed/clients"), 200.0);
+    assert!(number(&report, "/feed/frames/p99_ms") > 0.0);
+    assert!(number(&report, "/feed/delivered") >= 200.0 * 500.0);
+    assert!(number(&report, "/feed/cpu_us_per_frame/0") > 0.0);
+}
+
+#[test]
 fn what_needs_no_broker_is_measured_without_one() {
     let report = bench(&[
         "--only",

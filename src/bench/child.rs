@@ -28,6 +28,11 @@ pub enum Subject<'a> {
         /// Of this machine.
         port: u16,
     },
+    /// The serve role alone, on this port.
+    Feed {
+        /// Of this machine.
+        port: u16,
+    },
     /// The sink role alone, in this group and with this database.
     Sink {
         /// The connection string.
@@ -77,6 +82,11 @@ impl Child {
                 // No answer is cut off: what is late shall show.
                 command.args(["--set", &format!("serve.port={port}"), "--set", "serve.score_deadline_ms=10000"]);
                 "the line and its HTTP interface"
+            }
+            Subject::Feed { port } => {
+                command.args(["run", "--roles", "serve", "--set", "serve.host=127.0.0.1"]);
+                command.args(["--set", &format!("serve.port={port}")]);
+                "the serve role"
             }
             Subject::Sink { url, .. } => {
                 // A secret is never on the command line.

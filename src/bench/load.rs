@@ -2,7 +2,7 @@
 
 use std::{
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rdkafka::{
@@ -32,6 +32,12 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// A record of one's own making, for this partition, stamped with the time it is made at.
+    pub fn new(key: String, json: Vec<u8>, partition: i32) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self { key, json, at_ms: now.map_or(0, |since| since.as_millis() as i64), partition }
+    }
+
     /// The transaction.
     pub fn json(&self) -> &[u8] {
         &self.json

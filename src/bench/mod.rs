@@ -14,6 +14,7 @@ mod child;
 pub mod clock;
 pub mod drain;
 pub mod evaluator;
+pub mod feed;
 mod http;
 pub mod latency;
 mod load;

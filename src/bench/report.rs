@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     drain::DrainFigures,
     evaluator::EvaluatorFigures,
+    feed::FeedFigures,
     latency::{Latency, LatencyFigures},
     score::ScoreFigures,
     sink::SinkFigures,
@@ -66,6 +67,8 @@ pub struct Figures {
     pub latency: Option<LatencyFigures>,
     /// The HTTP interface.
     pub score: Option<ScoreFigures>,
+    /// The live feed.
+    pub feed: Option<FeedFigures>,
     /// The sink, and the full line.
     pub sink: Option<SinkFigures>,
     /// The evaluator; the windows' yardstick too.
@@ -95,6 +98,7 @@ impl Report {
         targets.extend(figures.drain.iter().flat_map(DrainFigures::targets));
         targets.extend(figures.latency.iter().flat_map(LatencyFigures::targets));
         targets.extend(figures.score.iter().flat_map(ScoreFigures::targets));
+        targets.extend(figures.feed.iter().flat_map(FeedFigures::targets));
         targets.extend(figures.sink.iter().flat_map(SinkFigures::targets));
         if let Some(evaluator) = &figures.evaluator {
             targets.push(Target::at_most("one row / library's single row", evaluator.single_ratio(), 0.6));
@@ -151,6 +155,12 @@ impl fmt::Display for Figures {
             let ScoreFigures { per_second, beside_per_second, seconds, .. } = score;
             let head = format!("{per_second}/s beside {beside_per_second}/s for {seconds} s, ms");
             quantiles(f, &head, &[("echo", &score.echo), ("POST /v1/score", &score.requests)])?;
+        }
+        if let Some(feed) = &self.feed {
+            let head = format!("{} clients, {} alerts/s for {} s, ms", feed.clients, feed.per_second, feed.seconds);
+            quantiles(f, &head, &[("topic to client", &feed.frames)])?;
+            let each = median(feed.cpu_us_per_frame.clone());
+            writeln!(f, "  {:<38}{each:>10.2}  µs of the server's CPU for each of {}", "frame", feed.delivered)?;
         }
         if let Some(sink) = &self.sink {
             let head = format!("{} rows of {:.0} bytes", sink.events, sink.row_bytes);

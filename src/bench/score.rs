@@ -166,7 +166,8 @@ fn ask(
     Ok(histogram)
 }
 
-fn until_answering(child: &mut Child, port: u16) -> Result<(), BenchError> {
+/// Waits until its interface is ready.
+pub(super) fn until_answering(child: &mut Child, port: u16) -> Result<(), BenchError> {
     let began = Instant::now();
     loop {
         child.cpu()?;
@@ -180,6 +181,6 @@ fn until_answering(child: &mut Child, port: u16) -> Result<(), BenchError> {
     }
 }
 
-fn free_port() -> io::Result<u16> {
+pub(super) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

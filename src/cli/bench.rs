@@ -11,6 +11,7 @@ use crate::{
     bench::{
         BenchError, Rig, drain,
         evaluator::measure_evaluator,
+        feed::{self, Crowd},
         latency::{self, OpenLoop},
         measure_memory_apart, pass,
         report::{Figures, Report, Surroundings},
@@ -25,6 +26,10 @@ use crate::{
 
 /// Rows the evaluator is measured on.
 const EVALUATOR_ROWS: u64 = 40_000;
+
+/// Clients of the live feed, and alerts a second for each of them.
+const FEED_CLIENTS: usize = 200;
+const FEED_ALERTS: f64 = 500.0;
 
 /// Measures the line beside its yardsticks, on topics of its own that it deletes again.
 #[derive(clap::Args, Clone, Debug)]
@@ -64,6 +69,8 @@ pub enum Part {
     Latency,
     /// POST /v1/score in an open loop.
     Score,
+    /// The live feed: 200 clients at 500 alerts a second.
+    Feed,
     /// The sink beside a bare COPY, and the full line beside the score role.
     Sink,
     /// Trees against LightGBM's library.
@@ -125,7 +132,7 @@ impl Args {
             say("memory");
             figures.memory = Some(measure_memory_apart(self.phones)?);
         }
-        if [Part::Drain, Part::Latency, Part::Score, Part::Sink].into_iter().any(|part| self.wants(part)) {
+        if [Part::Drain, Part::Latency, Part::Score, Part::Feed, Part::Sink].into_iter().any(|part| self.wants(part)) {
             let rig = Rig::new(config, arguments(globals))?;
             let rounds = self.rounds as usize;
             if self.wants(Part::Drain) {
@@ -141,6 +148,11 @@ impl Args {
             let open = OpenLoop { per_second: f64::from(self.rate), seconds: f64::from(self.seconds), rounds };
             if self.wants(Part::Score) {
                 figures.score = Some(score::measure(&rig, open, f64::from(self.requests), say)?);
+            }
+            if self.wants(Part::Feed) {
+                let (clients, per_second) = (FEED_CLIENTS, FEED_ALERTS);
+                let crowd = Crowd { clients, per_second, seconds: open.seconds, rounds };
+                figures.feed = Some(feed::measure(&rig, crowd, say)?);
             }
             if self.wants(Part::Latency) {
                 figures.latency = Some(latency::measure(&rig, open, say)?);

@@ -38,6 +38,9 @@ use crate::{config::Config, telemetry::Telemetry};
 /// Who may come in: true where the headers bear the token, or none is configured.
 pub type Bearer = Arc<dyn Fn(&HeaderMap) -> bool + Send + Sync>;
 
+/// The parameters of `/v1/feed`.
+const PARAMETERS: [&str; 6] = ["cursor", "level", "min_score", "institution", "phone", "ticket"];
+
 /// The live feed of one serve process.
 pub struct Service {
     hub: Arc<Hub>,
@@ -116,9 +119,7 @@ impl Service {
                 "cursor" => wish.cursor = Some(value).filter(|cursor| !cursor.is_empty()),
                 other => {
                     let other: String = other.chars().take(32).collect();
-                    return Err(format!(
-                        "{other:?} is no parameter; there are cursor, level, min_score, institution, phone and ticket"
-                    ));
+                    return Err(format!("{other:?} is no parameter; there are {}", PARAMETERS.join(", ")));
                 }
             }
         }
