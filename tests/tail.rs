@@ -69,7 +69,7 @@ fn rest(tail: &mut Tail) -> Vec<(i32, i64, i64, bool)> {
     let deadline = Instant::now() + common::PATIENCE;
     while !tail.finished() {
         assert!(Instant::now() < deadline, "the end was not reached: {found:?}");
-        if let Some(TailEvent::Accepted { source, gap, message }) =
+        if let Some(TailEvent::Accepted { source, gap, message, .. }) =
             tail.poll(Duration::from_millis(100)).expect("polled")
         {
             found.push((message.partition(), message.offset(), source, gap));
@@ -174,7 +174,7 @@ fn a_follower_that_stops_and_goes_on_by_its_cursor_sees_each_verdict_once() {
         let mut found = Vec::new();
         let mut tail = open(&topic, From::Earliest, Until::Forever);
         while found.len() < stop_after {
-            if let Some(TailEvent::Accepted { source, gap, message }) =
+            if let Some(TailEvent::Accepted { source, gap, message, .. }) =
                 tail.poll(Duration::from_secs(1)).expect("polled")
             {
                 found.push((message.partition(), message.offset(), source, gap));

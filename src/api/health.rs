@@ -19,12 +19,9 @@ use super::{
     params::Params,
     problem::{Document, Problem},
 };
-use crate::app::Role;
+use crate::{app::Role, telemetry::VERDICT_TAIL};
 
-/// What [`crate::telemetry::Health`] calls the follower.
-pub const TAIL: &str = "verdict tail";
-
-/// What it calls this role's stop.
+/// What [`crate::telemetry::Health`] calls this role's stop.
 pub const STOPPING: &str = "serve";
 
 /// How the process fares.
@@ -115,7 +112,7 @@ pub enum RoleName {
 )]
 pub async fn health(State(api): State<Api>) -> Response {
     let mut reasons = api.telemetry.health.unready(Instant::now());
-    let kafka_connected = !api.submitter.is_away() && api.telemetry.health.held(TAIL).is_none();
+    let kafka_connected = !api.submitter.is_away() && api.telemetry.health.held(VERDICT_TAIL).is_none();
     if api.submitter.is_away() {
         reasons.push(String::from("kafka: the producer reaches no broker"));
     }

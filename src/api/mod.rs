@@ -43,7 +43,7 @@ use tokio::sync::Semaphore;
 use crate::{
     config::Config,
     feed::{Accepted, Service},
-    telemetry::Telemetry,
+    telemetry::{Telemetry, VERDICT_TAIL},
 };
 use archive::Archive;
 use awaiting::Awaiting;
@@ -94,7 +94,7 @@ impl Shared {
         if !self.submitter.admits() {
             return Err(Problem::unavailable("kafka-away", away, 2));
         }
-        match self.telemetry.health.held(health::TAIL) {
+        match self.telemetry.health.held(VERDICT_TAIL) {
             Some(_) => Err(Problem::unavailable("kafka-away", deaf, 2)),
             None => Ok(()),
         }

@@ -25,7 +25,7 @@ use crate::{
     feed::{FollowError, Follower, Listener, Service},
     kafka::{client::describe, layout::Surveyor},
     store::StoreError,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, VERDICT_TAIL},
 };
 
 /// Threads of the runtime: handlers wait rather than compute.
@@ -97,7 +97,7 @@ impl Server {
         }
         listener.set_nonblocking(true).map_err(ApiError::Thread)?;
         // Not ready from the first question on, also before the follower's thread says so itself.
-        telemetry.health.hold(health::TAIL, Some(String::from("is not open yet")));
+        telemetry.health.hold(VERDICT_TAIL, Some(String::from("is not open yet")));
         let auth = Auth::new(serve.token.as_ref());
         let feed = Service::new(&config, telemetry.clone(), Arc::new(move |headers| auth.bearer_ok(headers)));
         let awaiting = Arc::new(Awaiting::default());

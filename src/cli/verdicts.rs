@@ -111,7 +111,7 @@ impl TailArgs {
                 continue;
             };
             waited = false;
-            let TailEvent::Accepted { gap, source, message } = event else { continue };
+            let TailEvent::Accepted { gap, source, message, .. } = event else { continue };
             let value = message.payload().unwrap_or_default();
             if gap && self.gaps {
                 eprintln!("sentra: gap before partition {} source offset {source}", message.partition());

@@ -96,8 +96,8 @@ fn read(topic: &Topic, hub: &Weak<Hub>, cursor: Positions, to: &mpsc::Sender<Cau
             }
         }
         match tail.poll(POLL) {
-            Ok(Some(TailEvent::Accepted { source, gap, message })) => {
-                let (verdict, partition) = (Accepted::of(source, &message), message.partition());
+            Ok(Some(TailEvent::Accepted { source, epoch, gap, message })) => {
+                let (verdict, partition) = (Accepted::of(source, epoch, &message), message.partition());
                 drop(message);
                 if gap {
                     to.blocking_send(Caught::Gap(partition)).ok()?;

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     domain::verdict::Head,
     kafka::tail::{From, Positions, Tail, TailError, TailEvent, Until},
-    telemetry::{Telemetry, facts::GapSeen},
+    telemetry::{Telemetry, VERDICT_TAIL, facts::GapSeen},
 };
 
 /// How long one wait for a record lasts before the stop flag is looked at.
@@ -35,9 +35,6 @@ const ASK: Duration = Duration::from_secs(2);
 
 /// The pause between two tries to open the topic, growing from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-
-/// What health calls this.
-const ABOUT: &str = "verdict tail";
 
 /// A verdict that counts, as it lies in the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,17 +56,16 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// The verdict of input offset `source` that a record bears.
-    pub fn of(source: i64, message: &BorrowedMessage<'_>) -> Self {
-        let value = message.payload().unwrap_or_default();
+    /// The verdict of input offset `source` that a record bears, written in that epoch.
+    pub fn of(source: i64, epoch: i64, message: &BorrowedMessage<'_>) -> Self {
         Self {
             partition: message.partition(),
             offset: message.offset(),
             source,
-            epoch: Head::parse(value).and_then(|head| head.source.epoch).unwrap_or(0),
+            epoch,
             timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
             key: message.key().map(Box::from),
-            value: Box::from(value),
+            value: Box::from(message.payload().unwrap_or_default()),
         }
     }
 }
@@ -128,7 +124,7 @@ impl Follower {
         stop: Arc<AtomicBool>,
         listeners: Vec<Arc<dyn Listener>>,
     ) -> JoinHandle<Result<(), FollowError>> {
-        telemetry.health.hold(ABOUT, Some(String::from("is not open yet")));
+        telemetry.health.hold(VERDICT_TAIL, Some(String::from("is not open yet")));
         let follower = Self { config, telemetry, stop, listeners, last: BTreeMap::new() };
         let thread = thread::Builder::new().name(String::from("verdict-tail")).spawn(move || follower.run());
         thread.expect("a process at its start has a thread to give, or is of no use")
@@ -137,7 +133,7 @@ impl Follower {
     fn run(mut self) -> Result<(), FollowError> {
         let Some(mut tail) = self.open_first()? else { return Ok(()) };
         loop {
-            self.telemetry.health.hold(ABOUT, None);
+            self.telemetry.health.hold(VERDICT_TAIL, None);
             match self.follow(&mut tail) {
                 Ended::Stopped => return Ok(()),
                 Ended::Failed(error, positions) => {
@@ -206,25 +202,27 @@ impl Follower {
                 if let Err(error) = &asked {
                     self.hold(error);
                 } else if away {
-                    self.telemetry.health.hold(ABOUT, None);
+                    self.telemetry.health.hold(VERDICT_TAIL, None);
                 }
                 away = asked.is_err();
             }
             match tail.poll(POLL) {
                 Ok(None) => continue,
-                Ok(Some(TailEvent::Accepted { source, gap, message })) => self.tell(source, gap, &message),
+                Ok(Some(TailEvent::Accepted { source, epoch, gap, message })) => {
+                    self.tell(source, epoch, gap, &message)
+                }
                 Ok(Some(_)) => {}
                 Err(error) => return Ended::Failed(error, tail.positions()),
             }
             heard = Instant::now();
             if std::mem::take(&mut away) {
-                self.telemetry.health.hold(ABOUT, None);
+                self.telemetry.health.hold(VERDICT_TAIL, None);
             }
         }
         Ended::Stopped
     }
 
-    fn tell(&mut self, source: i64, gap: bool, message: &BorrowedMessage<'_>) {
+    fn tell(&mut self, source: i64, epoch: i64, gap: bool, message: &BorrowedMessage<'_>) {
         let partition = message.partition();
         if gap {
             let head = message.payload().and_then(Head::parse);
@@ -234,13 +232,13 @@ impl Follower {
             self.listeners.iter().for_each(|listener| listener.gap(partition));
         }
         self.last.insert(partition, source);
-        let verdict = Arc::new(Accepted::of(source, message));
+        let verdict = Arc::new(Accepted::of(source, epoch, message));
         self.listeners.iter().for_each(|listener| listener.accepted(&verdict));
     }
 
     fn hold(&self, error: &TailError) {
         tracing::debug!(%error, "the verdict tail waits");
-        self.telemetry.health.hold(ABOUT, Some(error.to_string()));
+        self.telemetry.health.hold(VERDICT_TAIL, Some(error.to_string()));
     }
 
     /// Waits, unless stopped, and says how long the next wait is.

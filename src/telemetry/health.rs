@@ -18,6 +18,9 @@ use crate::domain::transaction::wire_enum;
 /// A shard that has not turned for so long is stuck: far above any turn, below what an orchestrator tolerates.
 pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 
+/// What [`Health::hold`] and [`Health::held`] call the follower of the verdict tail.
+pub const VERDICT_TAIL: &str = "verdict tail";
+
 wire_enum! {
     /// What an owned partition is doing.
     PartitionState {
@@ -190,7 +193,7 @@ impl Health {
 /// Whose a thing is that speaks against readiness.
 fn role_of(about: &str) -> &'static str {
     match about {
-        "verdict tail" | "serve" => "serve",
+        VERDICT_TAIL | "serve" => "serve",
         _ if about.starts_with("sink") => "sink",
         _ => "score",
     }

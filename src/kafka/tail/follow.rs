@@ -30,7 +30,7 @@ pub(super) enum Step {
     /// Nothing: the record was read for e alone, or was judged before.
     Pass,
     /// The verdict of this input offset counts.
-    Accepted { source: i64, gap: bool },
+    Accepted { source: i64, epoch: i64, gap: bool },
     /// A zombie's.
     Ignored,
     /// An owner record.
@@ -97,7 +97,7 @@ impl Follow {
         }
         let counts = &mut self.counts;
         match (fate, record, head) {
-            (Fate::Accepted { gap }, Record::Verdict { source, .. }, Some(head)) => {
+            (Fate::Accepted { gap }, Record::Verdict { source, epoch, .. }, Some(head)) => {
                 let expected = *self.log.get_or_insert_with(|| short(&head.source.log));
                 if self.pinned && short(&head.source.log) != expected {
                     let expected = expected.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -105,7 +105,7 @@ impl Follow {
                 }
                 counts.accepted += 1;
                 counts.gaps += u64::from(gap);
-                Step::Accepted { source, gap }
+                Step::Accepted { source, epoch, gap }
             }
             (Fate::Ignored, ..) => {
                 counts.ignored += 1;

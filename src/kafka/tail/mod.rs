@@ -60,6 +60,8 @@ pub enum TailEvent<'a> {
     Accepted {
         /// The input offset it is of.
         source: i64,
+        /// The epoch of its writer, which is e after it.
+        epoch: i64,
         /// Whether verdicts are missing before it.
         gap: bool,
         /// The record: partition, offset, key, value, headers.
@@ -115,7 +117,9 @@ impl Tail {
             };
             let (partition, offset) = (message.partition(), message.offset());
             match follow.take(partition, offset, message.payload().unwrap_or_default()) {
-                Step::Accepted { source, gap } => return Ok(Some(TailEvent::Accepted { source, gap, message })),
+                Step::Accepted { source, epoch, gap } => {
+                    return Ok(Some(TailEvent::Accepted { source, epoch, gap, message }));
+                }
                 Step::Ignored => return Ok(Some(TailEvent::Ignored(message))),
                 Step::Owner => return Ok(Some(TailEvent::Owner(message))),
                 Step::Unknown => return Ok(Some(TailEvent::Unknown(message))),
