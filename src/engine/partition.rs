@@ -203,7 +203,8 @@ impl Partition {
             !(profiles_complete && self.complete_since(self.rules.lateness_ms + LONGEST_WINDOW_MS)),
         );
         let (rules, event, a) = (&*self.rules, &arrival.event, arrival.as_of);
-        let mut known = known(&mut self.phones, &arrival, rules).map(|found| self.phones.at(found));
+        let found = known(&mut self.phones, &arrival, rules);
+        let mut known = found.map(|found| self.phones.at(found));
         let judgement = arrival.judge(known.as_deref(), rules);
         let observed = match &mut known {
             Some(history) => history.observe(event, a, rules),
@@ -214,13 +215,9 @@ impl Partition {
         flags.set(Flags::SATURATED, observed.saturated);
         let profile = profile.filter(|_| profiles_complete);
         let row = row::compute(&transaction, event, arrival.geo, &observed.windows, profile, rules);
-        match known {
-            Some(history) if judgement == Judgement::Scored => {
-                // The row has it wherever the amount enters sums and means.
-                history.insert(event, arrival.geo, Some(row[features::LOG_AMOUNT]), rules);
-            }
-            None if judgement == Judgement::Scored => arrival.begin(&mut self.phones, rules),
-            _ => {}
+        if judgement == Judgement::Scored {
+            // The row has the log amount wherever the amount enters sums and means.
+            arrival.enter(&mut self.phones, found, Some(row[features::LOG_AMOUNT]), rules);
         }
         Judged { offset, event_time: EventTimeMs(event.t), judgement, flags, row, key, transaction }
     }
@@ -232,12 +229,10 @@ impl Partition {
         let content = self.read(record).content.ok()?;
         let arrival = self.arrive(&content, record.offset, record.timestamp_ms);
         let rules = &*self.rules;
-        let known = known(&mut self.phones, &arrival, rules).map(|found| self.phones.at(found));
-        let scored = arrival.judge(known.as_deref(), rules) == Judgement::Scored;
-        match known {
-            Some(history) if scored => history.insert(&arrival.event, arrival.geo, None, rules),
-            None if scored => arrival.begin(&mut self.phones, rules),
-            _ => {}
+        let found = known(&mut self.phones, &arrival, rules);
+        let known = found.map(|found| &*self.phones.at(found));
+        if arrival.judge(known, rules) == Judgement::Scored {
+            arrival.enter(&mut self.phones, found, None, rules);
         }
         Some(EventTimeMs(arrival.event.t))
     }
@@ -339,9 +334,13 @@ impl Arrival {
         if self.event.t <= self.watermark - rules.lateness_ms { Judgement::Late } else { Judgement::Scored }
     }
 
-    /// Begins its phone's history with the event.
-    fn begin(&self, phones: &mut Phones, rules: &Rules) {
-        phones.add(self.subject, History::starting(&self.event)).insert(&self.event, self.geo, None, rules);
+    /// Inserts the event into its phone's history, which begins with it where none was found.
+    fn enter(&self, phones: &mut Phones, found: Option<Found>, log: Option<f64>, rules: &Rules) {
+        let history = match found {
+            Some(found) => phones.at(found),
+            None => phones.add(self.subject, History::starting(&self.event)),
+        };
+        history.insert(&self.event, self.geo, log, rules);
     }
 }
 
