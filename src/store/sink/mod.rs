@@ -177,6 +177,7 @@ impl Sink {
     /// Takes records until the batch is full or nothing more is there for now.
     fn read(&mut self) {
         let mut wait = WAIT;
+        let today = Day::today();
         for _ in 0..MOST_RECORDS {
             if self.is_full() {
                 return;
@@ -184,7 +185,8 @@ impl Sink {
             match self.input.consumer.poll(wait) {
                 None => return,
                 Some(Ok(message)) => {
-                    let follow_up = take(&message, &mut self.slots, &mut self.batch, &self.telemetry, &self.config);
+                    let expired = |day| self.config.sink.days.is_over(day, today);
+                    let follow_up = take(&message, &mut self.slots, &mut self.batch, &self.telemetry, expired);
                     let partition = message.partition();
                     drop(message);
                     match follow_up {
@@ -281,7 +283,7 @@ fn take(
     slots: &mut BTreeMap<i32, Slot>,
     batch: &mut Batch,
     telemetry: &Telemetry,
-    config: &Config,
+    expired: impl FnOnce(Day) -> bool,
 ) -> FollowUp {
     let (partition, offset) = (message.partition(), message.offset());
     // A rebalance inside poll may have taken the partition.
@@ -302,7 +304,7 @@ fn take(
             let recorded_ms = message.timestamp().to_millis().unwrap_or(verdict.decided_at.0 / 1_000).max(0);
             let day = Day::of_ms(recorded_ms);
             let raw = if whole { None } else { std::str::from_utf8(value).ok() };
-            if config.sink.days.is_over(day, Day::today()) {
+            if expired(day) {
                 batch.skip(Skipped::Expired);
             } else if batch.rows.push(&verdict, Place { verdict_offset: offset, recorded_ms, day, raw }).is_err() {
                 batch.skip(Skipped::Refused);
