@@ -65,7 +65,7 @@ fn utc_ms(text: &[u8]) -> Option<EventTimeMs> {
 }
 
 /// The Julian day of 1970-01-01.
-const EPOCH_JULIAN_DAY: i64 = 2_440_588;
+pub const EPOCH_JULIAN_DAY: i64 = 2_440_588;
 
 /// Decimal digits as a number.
 fn number(digits: &[u8]) -> Option<i64> {
@@ -104,7 +104,7 @@ const DAYS_OF_ERA: i64 = 146_097;
 
 /// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01 (H. Hinnant, "chrono-Compatible
 /// Low-Level Date Algorithms", 2013); `None` outside the years 0 to 9999.
-fn civil(days: i64) -> Option<(u32, u32, u32)> {
+pub fn civil(days: i64) -> Option<(u32, u32, u32)> {
     let from_march = days.checked_add(DAYS_TO_EPOCH)?;
     let era = from_march.div_euclid(DAYS_OF_ERA);
     let day_of_era = from_march.rem_euclid(DAYS_OF_ERA) as u32;

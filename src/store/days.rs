@@ -9,10 +9,7 @@ use time::{Date, OffsetDateTime};
 use tokio_postgres::Client;
 
 use super::StoreError;
-use crate::domain::time::DAY_MS;
-
-/// The Julian day number of 1970-01-01.
-const EPOCH_JULIAN_DAY: i32 = 2_440_588;
+use crate::domain::time::{DAY_MS, EPOCH_JULIAN_DAY, civil};
 
 /// A UTC day, counted from 1970-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,15 +38,15 @@ impl Day {
         let part = |from: usize, to: usize| digits.get(from..to)?.parse::<u16>().ok();
         let month = time::Month::try_from(u8::try_from(part(4, 6)?).ok()?).ok()?;
         let date = Date::from_calendar_date(i32::from(part(0, 4)?), month, u8::try_from(part(6, 8)?).ok()?).ok()?;
-        Some(Self(date.to_julian_day() - EPOCH_JULIAN_DAY))
+        i32::try_from(i64::from(date.to_julian_day()) - EPOCH_JULIAN_DAY).ok().map(Self)
     }
 }
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Date::from_julian_day(self.0 + EPOCH_JULIAN_DAY) {
-            Ok(date) => write!(f, "{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day()),
-            Err(_) => write!(f, "day {}", self.0),
+        match civil(i64::from(self.0)) {
+            Some((year, month, day)) => write!(f, "{year:04}-{month:02}-{day:02}"),
+            None => write!(f, "day {}", self.0),
         }
     }
 }
