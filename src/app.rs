@@ -20,15 +20,12 @@ use crate::{
     api::{self, ApiError},
     config::Config,
     domain::transaction::wire_enum,
-    kafka::{layout::LayoutError, topics::TopicsError},
+    kafka::{layout::LayoutError, topics::TopicsError, wait::LOOK_EVERY},
     model::folder::{Model, ModelError},
     shard::ShardError,
     store::sink::{Sink, SinkError},
     telemetry::{ListenError, Server, Telemetry},
 };
-
-/// How often the main thread looks at its children and its stop flag.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How long the roles may take to stop before the process ends without them.
 const STOP_BUDGET: Duration = Duration::from_millis(9_500);

@@ -23,16 +23,17 @@ use crate::{
     config::Config,
     domain::identity::LogId,
     feed::{FollowError, Follower, Listener, Service},
-    kafka::{client::describe, layout::Surveyor},
+    kafka::{
+        client::describe,
+        layout::Surveyor,
+        wait::{LOOK_EVERY, pause},
+    },
     store::StoreError,
     telemetry::{Telemetry, VERDICT_TAIL},
 };
 
 /// Threads of the runtime: handlers wait rather than compute.
 const THREADS: usize = 2;
-
-/// How often the stop flag and the follower are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The stop's parts, together below the process's 9.5 s (the producer's own is 1.5 s).
 const DRAIN: Duration = Duration::from_millis(5_000);
@@ -198,10 +199,7 @@ fn ask_for_log(api: &Api, stop: &Arc<AtomicBool>) -> Result<(), ApiError> {
                 let _ = api.surveyed_log.set(LogId(*layout.log.as_bytes()).short());
                 return;
             }
-            let until = Instant::now() + ASK_AGAIN;
-            while Instant::now() < until && !stop.load(Ordering::Relaxed) {
-                thread::sleep(LOOK_EVERY);
-            }
+            pause(ASK_AGAIN, &stop);
         }
     };
     thread::Builder::new().name(String::from("serve-survey")).spawn(ask).map_err(ApiError::Thread)?;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AppError, LOOK_EVERY};
+use super::AppError;
 use crate::{
     config::{Config, Environment},
     domain::identity::LogId,
@@ -19,6 +19,7 @@ use crate::{
             self,
             judge::{Finding, Severity},
         },
+        wait::{LOOK_EVERY, pause},
     },
     model::folder::Model,
     shard::{Gathering, Shard, ShardError, Shared},
@@ -73,7 +74,7 @@ fn survey(
     telemetry: &Telemetry,
     stop: &AtomicBool,
 ) -> Result<Option<Layout>, AppError> {
-    let mut pause = BACKOFF.0;
+    let mut wait = BACKOFF.0;
     while !stop.load(Ordering::Relaxed) {
         // Waiting for a broker is no shard's standstill.
         (0..shards).for_each(|shard| telemetry.health.progress(shard, Instant::now()));
@@ -85,11 +86,8 @@ fn survey(
             Err(LayoutError::Away(why)) => BrokerLost { shard: 0, why: &why }.emit(telemetry),
             Err(error) => return Err(error.into()),
         }
-        let until = Instant::now() + pause;
-        while Instant::now() < until && !stop.load(Ordering::Relaxed) {
-            thread::sleep(LOOK_EVERY);
-        }
-        pause = (pause * 2).min(BACKOFF.1);
+        pause(wait, stop);
+        wait = (wait * 2).min(BACKOFF.1);
     }
     Ok(None)
 }

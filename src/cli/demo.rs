@@ -26,6 +26,7 @@ use crate::{
     app::{self, Role},
     config::{Config, Environment, Secret},
     embedded::{Broker, Postgres},
+    kafka::wait,
     store::{self, Database, migrate::Mode},
     telemetry::init_log,
 };
@@ -123,7 +124,7 @@ fn watch(postgres: &mut Postgres, stop: &AtomicBool) -> Result<(), CliError> {
         if let Some(status) = postgres.ended() {
             return Err(CliError::Failed(format!("the demo's PostgreSQL ended by itself ({status})")));
         }
-        thread::sleep(app::LOOK_EVERY);
+        thread::sleep(wait::LOOK_EVERY);
     }
     Ok(())
 }

@@ -20,7 +20,10 @@ use rdkafka::{Message, message::BorrowedMessage};
 use crate::{
     config::Config,
     domain::verdict::Head,
-    kafka::tail::{From, Positions, Tail, TailError, TailEvent, Until},
+    kafka::{
+        tail::{From, Positions, Tail, TailError, TailEvent, Until},
+        wait,
+    },
     telemetry::{Telemetry, VERDICT_TAIL, facts::GapSeen},
 };
 
@@ -243,10 +246,7 @@ impl Follower {
 
     /// Waits, unless stopped, and says how long the next wait is.
     fn pause(&self, pause: Duration) -> Duration {
-        let until = Instant::now() + pause;
-        while Instant::now() < until && !self.stopped() {
-            thread::sleep(POLL);
-        }
+        wait::pause(pause, &self.stop);
         (pause * 2).min(BACKOFF.1)
     }
 

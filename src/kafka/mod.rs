@@ -8,3 +8,4 @@ pub mod properties;
 pub mod tail;
 pub mod topic_id;
 pub mod topics;
+pub mod wait;
