@@ -18,6 +18,7 @@
 //! | [`kafka`] | clients, topics, the verdict tail, dead letters |
 //! | [`feed`] | the verdict tail's follower, and the live feed over WebSocket |
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
+//! | [`problem`] | problem documents: what is answered when a request cannot be |
 //! | [`store`] | PostgreSQL: migrations, the sink, questions |
 //! | [`api`] | the HTTP interface: score, stored verdicts, health, its own description |
 //! | [`train`] | simulated traffic, data set, fitting, report |
@@ -45,6 +46,7 @@ pub mod engine;
 pub mod feed;
 pub mod kafka;
 pub mod model;
+pub mod problem;
 pub mod shard;
 pub mod store;
 pub mod telemetry;

@@ -12,9 +12,9 @@ use std::{
 use serde_json::value::RawValue;
 use tokio::{sync::Mutex, time::timeout};
 
-use super::problem::Problem;
 use crate::{
     config::SinkConfig,
+    problem::Problem,
     store::{
         StoreError,
         queries::{Reader, Stored},

@@ -18,11 +18,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::problem::Problem;
-use crate::config::Secret;
-
-/// What a request without the token is told to bring.
-const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"sentra\"");
+use crate::{
+    config::Secret,
+    problem::{BEARER, Problem},
+};
 
 /// What a browser that opens a page is told to ask its user for.
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"sentra: any name, the token as password\"");

@@ -8,7 +8,8 @@ use utoipa::{
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{contracts, problem::Document, routes};
+use super::{contracts, routes};
+use crate::problem::Document;
 
 #[derive(OpenApi)]
 #[openapi(

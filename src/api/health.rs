@@ -14,12 +14,12 @@ use axum::{
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    Api,
-    params::Params,
+use super::{Api, params::Params};
+use crate::{
+    app::Role,
     problem::{Document, Problem},
+    telemetry::VERDICT_TAIL,
 };
-use crate::{app::Role, telemetry::VERDICT_TAIL};
 
 /// What [`crate::telemetry::Health`] calls this role's stop.
 pub const STOPPING: &str = "serve";

@@ -20,7 +20,6 @@ mod health;
 mod latest;
 mod observe;
 mod params;
-mod problem;
 mod routes;
 mod score;
 mod server;
@@ -35,7 +34,6 @@ use std::{
 
 pub use auth::Auth;
 pub use document::document;
-pub use problem::{FieldError, Problem};
 pub use server::{ApiError, Server};
 
 use tokio::sync::Semaphore;
@@ -43,6 +41,7 @@ use tokio::sync::Semaphore;
 use crate::{
     config::Config,
     feed::{Accepted, Service},
+    problem::Problem,
     telemetry::{Telemetry, VERDICT_TAIL},
 };
 use archive::Archive;

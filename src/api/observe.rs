@@ -20,8 +20,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 
-use super::problem::Problem;
-use crate::telemetry::Telemetry;
+use crate::{problem::Problem, telemetry::Telemetry};
 
 /// The header by which a request is told apart.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

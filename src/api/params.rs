@@ -6,7 +6,7 @@ use axum::{
     http::Uri,
 };
 
-use super::problem::Problem;
+use crate::problem::Problem;
 
 /// A route's one variable part, or that it is no text.
 pub type Segment = Result<Path<String>, PathRejection>;

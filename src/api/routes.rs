@@ -23,11 +23,9 @@ use utoipa_swagger_ui::Config as SwaggerConfig;
 use super::{
     Api, auth,
     document::{Described, document},
-    health, observe,
-    problem::Problem,
-    score, verdicts,
+    health, observe, score, verdicts,
 };
-use crate::console;
+use crate::{console, problem::Problem};
 
 /// The policy of the description's page: its own files and nothing else.
 const PAGE: HeaderValue = HeaderValue::from_static(

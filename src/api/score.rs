@@ -25,7 +25,6 @@ use super::{
     Api,
     awaiting::{Place, Ticket},
     contracts::{Transaction, Verdict},
-    problem::{Document, Problem},
     submit::{Outcome, Submission, SubmitError},
 };
 use crate::{
@@ -35,6 +34,7 @@ use crate::{
         transaction::Record,
     },
     feed::Accepted,
+    problem::{Document, Problem},
 };
 
 /// Headers of the trace that pass through to the verdict's consumers.

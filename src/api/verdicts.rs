@@ -12,7 +12,6 @@ use super::{
     archive::raw,
     contracts::Verdict,
     params::{Params, Segment, segment},
-    problem::{Document, Problem},
     score::json_bytes,
 };
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
         policy::RiskLevel,
         time::EventTimeMs,
     },
+    problem::{Document, Problem},
     store::{
         Cursor,
         queries::{MOST_ROWS, Stored},

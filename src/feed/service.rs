@@ -28,12 +28,12 @@ use super::{
     catch_up::Topic,
     hub::Hub,
     origin::Origins,
-    problem::Problem,
+    problem,
     session::{self, Wish},
     socket,
     ticket::{GOOD_FOR, Tickets},
 };
-use crate::{config::Config, telemetry::Telemetry};
+use crate::{config::Config, problem::Problem, telemetry::Telemetry};
 
 /// Who may come in: true where the headers bear the token, or none is configured.
 pub type Bearer = Arc<dyn Fn(&HeaderMap) -> bool + Send + Sync>;
@@ -127,7 +127,7 @@ impl Service {
     }
 
     fn refuse(&self, problem: Problem) -> Response {
-        self.hub.telemetry().metrics.feed.refused.with_label_values(&[problem.code]).inc();
+        self.hub.telemetry().metrics.feed.refused.with_label_values(&[problem.code()]).inc();
         problem.into_response()
     }
 }
@@ -140,10 +140,10 @@ async fn feed(
 ) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return service.refuse(Problem::no_upgrade(&rejection)),
+        Err(rejection) => return service.refuse(problem::no_upgrade(&rejection)),
     };
     if let Err(why) = service.origins.check(&headers) {
-        return service.refuse(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", why));
+        return service.refuse(problem::refused(StatusCode::FORBIDDEN, "foreign-origin", why));
     }
     let (query, unread) = match query {
         Ok(Query(query)) => (query, None),
@@ -152,14 +152,14 @@ async fn feed(
     let ticket = query.iter().find_map(|(name, value)| (name == "ticket").then_some(value));
     let ticket = ticket.is_some_and(|ticket| service.tickets.redeem(ticket, Instant::now()));
     if !ticket && !(service.bearer)(&headers) {
-        return service.refuse(Problem::unauthorized(
+        return service.refuse(problem::unauthorized(
             "send Authorization: Bearer with the token of serve.token, or ?ticket= with a new one of \
              POST /v1/feed/tickets, which is good once and for 30 s",
         ));
     }
     let Some(client) = service.hub.enter(service.most_clients).filter(|_| !service.stop.is_cancelled()) else {
         let detail = "as many clients as serve.feed_clients allows; come back later";
-        return service.refuse(Problem::later("feed-full", detail, 5));
+        return service.refuse(problem::later("feed-full", detail, 5));
     };
     let wish = unread.map_or_else(|| service.wish(query), Err);
     let tracked = service.sessions.token();
@@ -172,13 +172,13 @@ async fn feed(
 async fn tickets(State(service): State<Arc<Service>>, headers: HeaderMap) -> Response {
     if !(service.bearer)(&headers) {
         let detail = "send Authorization: Bearer with the token of serve.token";
-        return service.refuse(Problem::unauthorized(detail));
+        return service.refuse(problem::unauthorized(detail));
     }
     match service.tickets.issue(Instant::now()) {
         Ok(ticket) => {
             let body = Json(json!({"ticket": ticket, "expires_in_s": GOOD_FOR.as_secs()}));
             (StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], body).into_response()
         }
-        Err(error) => service.refuse(Problem::later("no-ticket", error.to_string(), 30)),
+        Err(error) => service.refuse(problem::later("no-ticket", error.to_string(), 30)),
     }
 }

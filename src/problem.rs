@@ -18,6 +18,9 @@ use utoipa::ToSchema;
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// What a request without the token is told to bring, as `WWW-Authenticate`.
+pub const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"sentra\"");
+
 /// A refusal, as it goes out.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
@@ -95,6 +98,11 @@ impl Problem {
     pub fn unavailable(code: &'static str, detail: impl Into<Cow<'static, str>>, retry_after_s: u16) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Not available for the moment", detail)
             .header(RETRY_AFTER, HeaderValue::from(retry_after_s))
+    }
+
+    /// Its kind; a metric's label.
+    pub fn code(&self) -> &'static str {
+        self.0.code
     }
 
     /// Names a field at fault.
