@@ -7,7 +7,6 @@
 
 mod fields;
 mod flat;
-mod marks;
 mod names;
 #[cfg(test)]
 mod properties;

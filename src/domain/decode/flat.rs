@@ -7,17 +7,13 @@
 use serde_json::value::RawValue;
 
 use super::{
-    MAX_DEPTH,
-    marks::Marks,
-    names,
+    MAX_DEPTH, names,
     tokens::{Field, Tokens, nests_too_deep},
 };
 
 /// The fields of `text`, or `None` where serde_json's pass must look.
 pub(super) fn scan(text: &str) -> Option<Tokens<'_>> {
-    let mut marks = Marks::none();
-    let marks = marks.find(text.as_bytes()).map(|()| &marks);
-    let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0, marks, mark: 0, escaped: false };
+    let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0, escaped: false };
     let mut tokens = Tokens::default();
     cursor.blanks();
     cursor.expect(b'{')?;
@@ -46,19 +42,15 @@ pub(super) fn scan(text: &str) -> Option<Tokens<'_>> {
     (cursor.at == text.len()).then_some(tokens)
 }
 
-struct Cursor<'a, 'm> {
+struct Cursor<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
-    /// Where quotes and the like stand; `None` where they are too many to be kept.
-    marks: Option<&'m Marks>,
-    /// The first mark not before `at`, or one before it.
-    mark: usize,
     /// Whether a backslash was met.
     escaped: bool,
 }
 
-impl<'a> Cursor<'a, '_> {
+impl<'a> Cursor<'a> {
     /// The next byte; 0, which no rule below expects, at the end.
     fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
@@ -79,25 +71,11 @@ impl<'a> Cursor<'a, '_> {
         self.text.get(start..self.at)
     }
 
-    /// Goes on to the next quote, backslash or control character, or to the end.
-    fn seek_mark(&mut self) {
-        let Some(marks) = self.marks else {
-            self.at += plain_prefix(&self.bytes[self.at..]);
-            return;
-        };
-        let mut next = marks.get(self.mark);
-        while next.is_some_and(|next| next < self.at) {
-            self.mark += 1;
-            next = marks.get(self.mark);
-        }
-        self.at = next.unwrap_or(self.bytes.len());
-    }
-
     /// A key, as the field it names where it names one.
     fn key(&mut self) -> Option<Option<Field>> {
         self.expect(b'"')?;
         let start = self.at;
-        self.seek_mark();
+        self.at += plain_prefix(&self.bytes[start..]);
         let field = names::field(self.bytes, start, self.at);
         self.expect(b'"')?;
         Some(field)
@@ -120,7 +98,7 @@ impl<'a> Cursor<'a, '_> {
     fn string(&mut self) -> Option<()> {
         self.at += 1;
         loop {
-            self.seek_mark();
+            self.at += plain_prefix(&self.bytes[self.at..]);
             match self.peek() {
                 b'"' => {
                     self.at += 1;
