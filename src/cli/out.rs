@@ -1,6 +1,6 @@
 //! Standard output, buffered, for data only. A reader that closes the pipe ends the command quietly.
 
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use serde::Serialize;
 
@@ -13,6 +13,11 @@ impl Out {
     /// Takes standard output.
     pub fn stdout() -> Self {
         Self(BufWriter::new(io::stdout().lock()))
+    }
+
+    /// Whether what goes there may be coloured: to a terminal, unless NO_COLOR is set.
+    pub fn is_coloured() -> bool {
+        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
     }
 
     /// Writes a text as it is.

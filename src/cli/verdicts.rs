@@ -3,7 +3,6 @@
 pub(super) mod show;
 
 use std::{
-    io::IsTerminal,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -100,7 +99,7 @@ impl TailArgs {
     }
 
     fn print(&self, tail: &mut Tail, out: &mut Out, stop: &AtomicBool) -> Result<(), CliError> {
-        let coloured = !self.json && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let coloured = !self.json && Out::is_coloured();
         let mut waited = false;
         while !tail.finished() && !stop.load(Ordering::Relaxed) {
             // What was printed is handed on before waiting, not after each line.

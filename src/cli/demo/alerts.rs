@@ -4,7 +4,6 @@
 //! line has come.
 
 use std::{
-    io::IsTerminal,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -37,7 +36,7 @@ pub(super) fn run(
     progress: &Progress,
     stop: &AtomicBool,
 ) -> Result<(), CliError> {
-    let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let coloured = Out::is_coloured();
     let mut tail = Tail::open(kafka, &topics.verdicts, From::Earliest, Until::Forever).map_err(CliError::failed)?;
     let mut out = Out::stdout();
     let mut show = Show::new(Instant::now());

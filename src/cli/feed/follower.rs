@@ -4,7 +4,6 @@
 
 use std::{
     collections::HashMap,
-    io::IsTerminal,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -87,6 +86,7 @@ pub(super) struct Follower {
     pub(super) cursor: Option<String>,
     /// By partition, the offset printed last.
     seen: HashMap<i32, i64>,
+    coloured: bool,
     pause: Duration,
     stop: Arc<AtomicBool>,
 }
@@ -100,7 +100,8 @@ impl Follower {
         cursor: Option<String>,
         stop: Arc<AtomicBool>,
     ) -> Self {
-        Self { url, token, json, cursor, seen: HashMap::new(), pause: BACKOFF.0, stop }
+        let coloured = Out::is_coloured();
+        Self { url, token, json, cursor, seen: HashMap::new(), coloured, pause: BACKOFF.0, stop }
     }
 
     /// Follows until a signal.
@@ -222,9 +223,8 @@ impl Follower {
     }
 
     fn show(&self, frame: &Frame<'_>, out: &mut Out) -> Result<(), CliError> {
-        let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         match (frame.kind, frame.verdict) {
-            ("verdict", Some(verdict)) => out.line(Shown::parse(verdict.get().as_bytes()).line(coloured))?,
+            ("verdict", Some(verdict)) => out.line(Shown::parse(verdict.get().as_bytes()).line(self.coloured))?,
             ("gap", _) => eprintln!("sentra: gap ({}): verdicts are missing here", frame.reason.unwrap_or("unknown")),
             _ => {}
         }
