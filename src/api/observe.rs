@@ -20,7 +20,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 
-use crate::{problem::Problem, telemetry::Telemetry};
+use crate::{domain::decode::is_id, problem::Problem, telemetry::Telemetry};
 
 /// The header by which a request is told apart.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -78,8 +78,7 @@ fn dress(headers: &mut HeaderMap, id: HeaderValue) {
 
 /// The client's own id where it is sane, else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
-    let sane = |value: &&HeaderValue| (1..=MAX_ID).contains(&value.len()) && value.as_bytes().iter().all(allowed);
+    let sane = |value: &&HeaderValue| value.len() <= MAX_ID && is_id(value.as_bytes());
     headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(new_id)
 }
 

@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     domain::{
-        decode::MAX_ID_BYTES,
+        decode::{MAX_ID_BYTES, is_id},
         features::TABLE,
+        identity::LogId,
         phone::{Phone, PhoneError},
         policy::RiskLevel,
         time::EventTimeMs,
@@ -153,8 +154,7 @@ pub async fn verdict(State(api): State<Api>, id: Segment) -> Result<Response, Pr
     let shaped = |text: &str| text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
     let parts: Vec<&str> = id.split('-').collect();
     let ([log, partition, offset], true) = (parts.as_slice(), parts.len() == 3) else { return Err(no_verdict_id()) };
-    let is_log = log.len() == 8 && log.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_log || !shaped(partition) || !shaped(offset) {
+    if !LogId::is_short(log) || !shaped(partition) || !shaped(offset) {
         return Err(no_verdict_id());
     }
     let none = || Problem::not_found("no such verdict is stored; a recent one may be on its way, so ask again");
@@ -188,8 +188,7 @@ pub async fn verdicts(State(api): State<Api>, uri: Uri) -> Result<Json<Verdicts>
     let Some(id) = params.one(name)? else {
         return Err(Problem::parameter(name, "MISSING", "say whose verdicts: ?transaction_id=…"));
     };
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
-    if !(1..=MAX_ID_BYTES).contains(&id.len()) || !id.bytes().all(allowed) {
+    if id.len() > MAX_ID_BYTES || !is_id(id.as_bytes()) {
         return Err(Problem::parameter(name, "NOT_AN_ID", "wanted 1 to 64 of A-Z a-z 0-9 . _ : -"));
     }
     let found = api.archive.ask(|reader| reader.verdicts_of_transaction(id, limit)).await?;

@@ -37,6 +37,12 @@ pub const MAX_TEXT_BYTES: usize = 256;
 /// The longest identifier, in characters (which are ASCII).
 pub const MAX_ID_BYTES: usize = 64;
 
+/// Whether a text is of an identifier's letters, `A-Za-z0-9._:-`, and not empty; its length is judged apart.
+pub fn is_id(text: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+    !text.is_empty() && text.iter().all(allowed)
+}
+
 /// The first rule that a record breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fault {

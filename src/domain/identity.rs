@@ -19,6 +19,11 @@ impl LogId {
     pub fn short(&self) -> String {
         self.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
     }
+
+    /// Whether a text could be the [`LogId::short`] of a log.
+    pub fn is_short(text: &str) -> bool {
+        text.len() == 8 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    }
 }
 
 /// A hashed identity; [`Identity::ABSENT`] stands for an absent one.

@@ -8,12 +8,10 @@ use serde_json::{Map, Value};
 
 use super::item::Tags;
 use crate::domain::{
+    decode::{MAX_ID_BYTES, is_id},
     phone::{Phone, PhoneError},
     policy::RiskLevel,
 };
-
-/// The longest institution id a verdict bears.
-const MAX_INSTITUTION: usize = 64;
 
 /// Which verdicts a client wants; all of them by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -154,8 +152,7 @@ fn score(number: Option<u64>) -> Result<u8, FilterError> {
 }
 
 fn institution(id: &str) -> Result<String, FilterError> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    let good = (1..=MAX_INSTITUTION).contains(&id.len()) && id.bytes().all(fits);
+    let good = id.len() <= MAX_ID_BYTES && is_id(id.as_bytes());
     if good { Ok(id.to_owned()) } else { Err(FilterError::Institution) }
 }
 

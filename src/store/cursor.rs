@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::domain::identity::LogId;
+
 /// The last row of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
@@ -36,7 +38,6 @@ impl FromStr for Cursor {
         let mut part = || parts.next().filter(|part| !part.is_empty()).ok_or(NotACursor);
         let (at, log, partition, offset) = (part()?, part()?, part()?, part()?);
         let recorded_at_ms = at.parse().ok().filter(|ms| (0..=LAST_MS).contains(ms)).ok_or(NotACursor)?;
-        let is_log = log.len() == 8 && log.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let cursor = Self {
             recorded_at_ms,
             log: log.to_owned(),
@@ -44,7 +45,7 @@ impl FromStr for Cursor {
             offset: offset.parse().map_err(|_| NotACursor)?,
         };
         // Written back it must be the same: no signs, no leading zeros, nothing after it.
-        if is_log && cursor.to_string() == text { Ok(cursor) } else { Err(NotACursor) }
+        if LogId::is_short(log) && cursor.to_string() == text { Ok(cursor) } else { Err(NotACursor) }
     }
 }
 

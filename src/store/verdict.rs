@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use crate::domain::{
     amount::AmountMinor,
     features::{FEATURES, TABLE},
+    identity::LogId,
     time::{EventTimeMs, WallTimeUs},
 };
 
@@ -113,9 +114,7 @@ impl<'a> StoredVerdict<'a> {
     /// not know.
     pub fn parse(value: &'a [u8]) -> Option<(Self, bool)> {
         let verdict: Self = serde_json::from_slice(value).ok()?;
-        let log = verdict.source.log.0.as_bytes();
-        let is_log = log.len() == 8 && log.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        if !is_log || verdict.source.partition < 0 || verdict.source.offset < 0 {
+        if !LogId::is_short(&verdict.source.log.0) || verdict.source.partition < 0 || verdict.source.offset < 0 {
             return None;
         }
         let features_fit = verdict.features.as_ref().is_none_or(|features| row_of(features).is_some());

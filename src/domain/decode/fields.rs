@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Fault, Field, MAX_ID_BYTES, MAX_TEXT_BYTES,
+    Fault, Field, MAX_ID_BYTES, MAX_TEXT_BYTES, is_id,
     tokens::{Token, Tokens},
 };
 use crate::domain::{
@@ -191,8 +191,7 @@ impl<'a> Reader<'_, 'a> {
 
 /// 1..=64 of `A-Za-z0-9._:-`.
 fn check_id(id: &str, field: Field) -> Result<(), Fault> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
-    if id.is_empty() || !id.bytes().all(allowed) {
+    if !is_id(id.as_bytes()) {
         return fault(InvalidReason::BadText, field);
     }
     if id.len() > MAX_ID_BYTES {
