@@ -104,7 +104,7 @@ pub struct AlertParams {
     #[param(format = DateTime, nullable = false)]
     since: Option<String>,
     /// Goes on where a page ended: its `next_cursor`.
-    #[param(pattern = "^(0|[1-9][0-9]{0,14})-[0-9a-f]{8}-(0|[1-9][0-9]{0,8})-(0|[1-9][0-9]{0,17})$", nullable = false)]
+    #[param(pattern = "^(0|[1-9][0-9]{0,13})-[0-9a-f]{8}-(0|[1-9][0-9]{0,8})-(0|[1-9][0-9]{0,17})$", nullable = false)]
     cursor: Option<String>,
     /// The most alerts to give.
     #[param(minimum = 1, maximum = 500, default = 50, nullable = false)]

@@ -32,8 +32,8 @@ impl FromStr for Cursor {
     type Err = NotACursor;
 
     fn from_str(text: &str) -> Result<Self, NotACursor> {
-        /// The greatest time of four-digit years.
-        const LAST_MS: i64 = 253_402_300_799_999;
+        /// The greatest time of fourteen digits, in the year 5138: what the description of the interface promises.
+        const LAST_MS: i64 = 99_999_999_999_999;
         let mut parts = text.split('-');
         let mut part = || parts.next().filter(|part| !part.is_empty()).ok_or(NotACursor);
         let (at, log, partition, offset) = (part()?, part()?, part()?, part()?);
@@ -63,6 +63,7 @@ mod tests {
         {
             assert_eq!(text.parse::<Cursor>(), Err(NotACursor), "{text}");
         }
-        assert!("9999999999999999-7f3a9c01-3-4".parse::<Cursor>().is_err(), "beyond any time");
+        assert!("99999999999999-7f3a9c01-3-4".parse::<Cursor>().is_ok(), "the greatest that the description allows");
+        assert!("100000000000000-7f3a9c01-3-4".parse::<Cursor>().is_err(), "beyond any time");
     }
 }
