@@ -1,8 +1,10 @@
 //! From settings to the typed [`Config`], and the limits that hold between settings.
 
+use std::time::Duration;
+
 use super::{
     Backend, Config, ConfigErrors, Environment, FeedConfig, KafkaConfig, LogFormat, ModelConfig, ScoreConfig,
-    ServeConfig, SinkConfig, TelemetryConfig, TopicsConfig,
+    ServeConfig, SinkConfig, SnapshotsConfig, TelemetryConfig, TopicsConfig,
     error::Problem,
     settings::Settings,
     table::*,
@@ -59,6 +61,7 @@ impl Settings {
                 undelivered: self.int(SCORE_UNDELIVERED) as usize,
                 features: self.bool(VERDICT_FEATURES),
             },
+            snapshots: self.snapshots(),
             telemetry: self.telemetry(),
             serve: self.serve(),
             sink: self.sink(),
@@ -103,6 +106,15 @@ impl Settings {
                 ahead: self.int(SINK_DAYS_AHEAD) as i32,
                 retention: Some(self.int(SINK_RETENTION_DAYS) as i32).filter(|days| *days > 0),
             },
+        }
+    }
+
+    fn snapshots(&self) -> SnapshotsConfig {
+        let interval = self.millis(SNAPSHOTS_INTERVAL).unwrap_or_default();
+        SnapshotsConfig {
+            location: Some(self.text(SNAPSHOTS_LOCATION).to_owned()).filter(|location| location != "off"),
+            interval: Duration::from_millis(interval as u64),
+            local_only: self.bool(SNAPSHOTS_LOCAL_ONLY),
         }
     }
 

@@ -22,7 +22,7 @@ mod tests;
 
 mod value;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use error::{ConfigErrors, EXIT_CONFIG, Problem};
 pub use inputs::Inputs;
@@ -49,6 +49,8 @@ pub struct Config {
     pub score: ScoreConfig,
     /// Logs, metrics and health.
     pub telemetry: TelemetryConfig,
+    /// Where windows are kept across restarts; read by the score role.
+    pub snapshots: SnapshotsConfig,
     /// The HTTP interface; read by the serve role.
     pub serve: ServeConfig,
     /// The database; read by the sink role.
@@ -168,6 +170,17 @@ pub struct FeedConfig {
     pub backlog: usize,
     /// Clients that catch up from the topic at once.
     pub catch_ups: usize,
+}
+
+/// Where snapshots of the windows are kept, and how often they are taken; read by the score role.
+#[derive(Clone, Debug)]
+pub struct SnapshotsConfig {
+    /// A folder or `s3://bucket/prefix`; `None` where none are kept.
+    pub location: Option<String>,
+    /// How long after a partition's snapshot the next one is begun.
+    pub interval: Duration,
+    /// Whether several hosts may keep snapshots in folders of their own.
+    pub local_only: bool,
 }
 
 /// The database; read by the sink role.

@@ -148,6 +148,13 @@ settings! {
     SCORE_UNDELIVERED: Setting::new("score.undelivered", Kind::Int(1, 1_000_000), "10000",
         "Unacknowledged verdicts of one partition at which that partition is paused.");
 
+    SNAPSHOTS_LOCATION: Setting::new("snapshots.location", Kind::Text, "snapshots",
+        "Where snapshots of the windows are kept: a folder, s3://bucket/prefix, or off. S3 credentials come from the AWS_* variables.");
+    SNAPSHOTS_INTERVAL: Setting::new("snapshots.interval", Kind::Duration { min: "1s", max: "7d", off: false }, "5m",
+        "How long after a partition's snapshot the next one is begun.");
+    SNAPSHOTS_LOCAL_ONLY: Setting::new("snapshots.local_only", Kind::Bool, "false",
+        "Whether a group on several hosts may keep snapshots in each host's own folder: a partition that moves is replayed from the log.");
+
     VERDICT_FEATURES: Setting::new("verdict.features", Kind::Bool, "false", "Add the 24 features to each verdict.");
 
     TELEMETRY_LISTEN: Setting::new("telemetry.listen", Kind::Listen, "127.0.0.1:9464",
