@@ -13,6 +13,7 @@ use super::{
     ring::{Event, Ring},
     row::log_amount,
     rules::{LONGEST_WINDOW_MS, Rules},
+    stored::{Damaged, Stored, put_option, take_option},
     window::{Windows, scan},
 };
 
@@ -159,6 +160,30 @@ impl History {
     pub fn footprint(&self) -> Footprint {
         let hot = self.hot.as_ref().and_then(|hot| hot.totals.as_ref()).map_or(0, |_| self.ring.len() * 160);
         Footprint { ring: self.ring.heap_bytes() + hot, profile: size_of::<Self>() + self.profile.heap_bytes() }
+    }
+
+    /// Appends the history to a snapshot. Totals are a cache and stay behind.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        self.profile.put(out);
+        self.ring.put(out);
+        let excess = self.hot.as_ref().map(|hot| &hot.excess).filter(|excess| !excess.is_empty());
+        put_option(excess, out);
+    }
+
+    /// Takes a history from a snapshot's bytes.
+    ///
+    /// # Errors
+    /// The bytes are none that [`History::put`] writes under these rules.
+    pub fn take(from: &mut &[u8], rules: &Rules) -> Result<Self, Damaged> {
+        let (profile, ring) = (Profile::take(from)?, Ring::take(from)?);
+        let excess = take_option::<Excess>(from)?;
+        if ring.len() > rules.ring_cap {
+            return Err(Damaged("a ring holds more than windows.ring_cap"));
+        }
+        let totals = (ring.len() > TOTALS_ABOVE).then(|| Totals::build(&ring, rules));
+        let hot = totals.is_some() || excess.is_some();
+        let hot = hot.then(|| Box::new(Hot { totals, excess: excess.unwrap_or_default() }));
+        Ok(Self { profile, ring, hot })
     }
 
     fn pop_oldest(&mut self, rules: &Rules) -> Option<Event> {

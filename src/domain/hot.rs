@@ -9,6 +9,7 @@ use std::{
     hint::black_box,
 };
 
+use bytes::{Buf, BufMut};
 use hashbrown::HashMap;
 
 use super::{
@@ -16,12 +17,16 @@ use super::{
     identity::{Identities, Identity},
     ring::{Event, Ring},
     rules::{Rules, WINDOWS, WINDOWS_MS},
+    stored::{Damaged, Stored, put_length, take_length},
     time::HOUR_MS,
     window::{Windows, only, saturate},
 };
 
 /// The first window that panes serve: 24 h. Shorter ones saturate.
 pub const FIRST_PANED: usize = 3;
+
+/// Hours that no event time reaches: a pane there is damage, not traffic.
+const MOST_HOURS: i64 = 1 << 32;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -267,6 +272,50 @@ impl Excess {
     /// The newest evicted event of this transaction identity.
     pub fn original(&self, transaction: Identity) -> Option<Event> {
         self.originals.get(&transaction).copied()
+    }
+}
+
+impl Stored for Excess {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_length(out, self.panes.len());
+        for (hour, (count, sum)) in &self.panes {
+            out.put_i64_le(*hour);
+            out.put_u32_le(*count);
+            out.put_i128_le(*sum);
+        }
+        put_length(out, self.evicted.len());
+        for (t, transaction, offset) in &self.evicted {
+            out.put_i64_le(*t);
+            out.put_u64_le(transaction.0);
+            out.put_i64_le(*offset);
+        }
+        let mut originals: Vec<&Event> = self.originals.values().collect();
+        originals.sort_unstable_by_key(|event| event.offset);
+        put_length(out, originals.len());
+        originals.iter().for_each(|event| event.put(out));
+    }
+
+    fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
+        let mut excess = Self::default();
+        for _ in 0..take_length(from, 28)? {
+            let hour = from.try_get_i64_le()?;
+            if excess.panes.last_key_value().is_some_and(|(last, _)| *last >= hour) || hour.abs() > MOST_HOURS {
+                return Err(Damaged("hourly panes are out of order"));
+            }
+            excess.panes.insert(hour, (from.try_get_u32_le()?, from.try_get_i128_le()?));
+        }
+        for _ in 0..take_length(from, 24)? {
+            let (t, transaction) = (from.try_get_i64_le()?, Identity(from.try_get_u64_le()?));
+            if excess.evicted.back().is_some_and(|(last, ..)| *last > t) {
+                return Err(Damaged("evicted events are out of order"));
+            }
+            excess.evicted.push_back((t, transaction, from.try_get_i64_le()?));
+        }
+        for _ in 0..take_length(from, 56)? {
+            let event = Event::take(from)?;
+            excess.originals.insert(event.ids.transaction, event);
+        }
+        Ok(excess)
     }
 }
 

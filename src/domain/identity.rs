@@ -3,10 +3,12 @@
 
 use std::hash::Hasher;
 
+use bytes::{Buf, BufMut};
 use siphasher::{sip::SipHasher13, sip128};
 
 use super::{
     phone::Phone,
+    stored::{Damaged, Stored},
     transaction::{Counterparty, CounterpartyId, Transaction},
 };
 
@@ -50,6 +52,16 @@ pub struct Identities {
     pub device: Identity,
     /// The folded place name.
     pub place: Identity,
+}
+
+impl Stored for Subject {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.iter().for_each(|word| out.put_u64_le(*word));
+    }
+
+    fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
+        Ok(Self([from.try_get_u64_le()?, from.try_get_u64_le()?, from.try_get_u64_le()?]))
+    }
 }
 
 /// What a hash is of; equal texts of different kinds hash apart.

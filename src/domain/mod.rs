@@ -19,6 +19,7 @@ pub mod ring;
 pub mod row;
 pub mod rules;
 pub mod signals;
+pub mod stored;
 pub mod time;
 pub mod transaction;
 pub mod verdict;

@@ -52,7 +52,7 @@ pub fn lookup(folded: &str) -> Option<GeoPoint> {
 }
 
 /// The table as committed: `seat,other names,latitude,longitude`, other names parted by `|`.
-const TABLE: &str = include_str!("places.csv");
+pub(super) const TABLE: &str = include_str!("places.csv");
 
 static PLACES: LazyLock<HashMap<String, GeoPoint, FixedState>> = LazyLock::new(|| {
     let mut places = HashMap::with_hasher(FixedState::default());

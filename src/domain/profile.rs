@@ -1,10 +1,13 @@
 //! What a phone is used to: known devices, places and counterparties, the amounts it moves, when and where it was
 //! last seen. Kept in log order over inserted events, bounded, beside the windows and longer than they.
 
+use bytes::{Buf, BufMut};
+
 use super::{
     identity::Identity,
     place::GeoPoint,
     ring::{Event, size_class},
+    stored::{Damaged, Stored, put_option, take_option},
 };
 
 /// The most devices, places and counterparties remembered; the least recently used goes first.
@@ -170,5 +173,64 @@ impl Known {
         if width == 2 {
             self.words[start + 1] = t as u64;
         }
+    }
+}
+
+impl Stored for Profile {
+    fn put(&self, out: &mut Vec<u8>) {
+        [self.first_seen, self.newest, self.previous, self.last_offset].iter().for_each(|word| out.put_i64_le(*word));
+        let Moments { count, mean, squares } = self.amounts;
+        out.put_u64_le(count);
+        // Raw bits: a mean that went through text would be another mean.
+        out.put_u64_le(mean.to_bits());
+        out.put_u64_le(squares.to_bits());
+        out.put_i64_le(self.greatest);
+        put_option(self.located.as_ref(), out);
+        out.put_slice(&self.known.lengths);
+        self.known.words.iter().for_each(|word| out.put_u64_le(*word));
+    }
+
+    fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
+        let mut word = || from.try_get_i64_le();
+        let (first_seen, newest, previous, last_offset) = (word()?, word()?, word()?, word()?);
+        let amounts = Moments {
+            count: from.try_get_u64_le()?,
+            mean: f64::from_bits(from.try_get_u64_le()?),
+            squares: f64::from_bits(from.try_get_u64_le()?),
+        };
+        let greatest = from.try_get_i64_le()?;
+        let located = take_option(from)?;
+        let known = Known::take(from)?;
+        Ok(Self { first_seen, newest, previous, last_offset, amounts, greatest, located, known })
+    }
+}
+
+impl Stored for (GeoPoint, i64) {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_i32_le(self.0.lat_e7);
+        out.put_i32_le(self.0.lon_e7);
+        out.put_i64_le(self.1);
+    }
+
+    fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
+        let point = GeoPoint { lat_e7: from.try_get_i32_le()?, lon_e7: from.try_get_i32_le()? };
+        Ok((point, from.try_get_i64_le()?))
+    }
+}
+
+impl Known {
+    fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
+        let mut lengths = [0; 3];
+        from.try_copy_to_slice(&mut lengths)?;
+        if lengths.iter().zip(KNOWN_LIMITS).any(|(length, most)| usize::from(*length) > most) {
+            return Err(Damaged("a profile knows more than it may"));
+        }
+        let [devices, places, counterparties] = lengths.map(usize::from);
+        let bytes = (2 * devices + places + counterparties) * 8;
+        let (known, rest) = from.split_at_checked(bytes).ok_or(Damaged("a profile ends too early"))?;
+        *from = rest;
+        let mut words = Vec::with_capacity(size_class(bytes) / 8);
+        words.extend(known.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)));
+        Ok(Self { words, lengths })
     }
 }

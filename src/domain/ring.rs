@@ -5,9 +5,12 @@
 
 use std::collections::VecDeque;
 
+use bytes::{Buf, BufMut};
+
 use super::{
     amount::{AmountMinor, Currency},
     identity::{Identities, Identity},
+    stored::{Damaged, Stored, put_length, take_length},
     time::DAY_MS,
 };
 
@@ -62,10 +65,16 @@ struct Packed {
     offset: [u16; 3],
 }
 
-const _: () = assert!(size_of::<Packed>() == 50);
+/// Bytes of an event, in memory and in a snapshot.
+const PACKED: usize = 50;
+
+const _: () = assert!(size_of::<Packed>() == PACKED);
 
 /// How far below the oldest event the base is set, so that stragglers seldom move it.
 const BASE_SLACK_MS: i64 = DAY_MS;
+
+/// Beyond any event time of RFC 3339 (year 9999), in milliseconds.
+const MOST_BASE: i64 = 1 << 48;
 
 /// Rings of at most this capacity keep their room till they are empty.
 const SMALL: usize = 64;
@@ -205,6 +214,85 @@ impl Ring {
             },
             money: Money(packed.money),
         }
+    }
+}
+
+impl Packed {
+    fn to_bytes(self) -> [u8; PACKED] {
+        let mut bytes = [0; PACKED];
+        let words = [self.transaction, self.counterparty, self.device, self.place, self.money];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes[40..44].copy_from_slice(&{ self.above_base }.to_le_bytes());
+        for (to, word) in bytes[44..].chunks_exact_mut(2).zip(self.offset) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; PACKED]) -> Self {
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
+        let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        Self {
+            transaction: word(0),
+            counterparty: word(8),
+            device: word(16),
+            place: word(24),
+            money: word(32),
+            above_base: u32::from_le_bytes(std::array::from_fn(|byte| bytes[40 + byte])),
+            offset: [half(44), half(46), half(48)],
+        }
+    }
+}
+
+impl Stored for Ring {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_i64_le(self.base);
+        put_length(out, self.len());
+        out.reserve(self.len() * PACKED);
+        self.events.iter().for_each(|packed| out.extend_from_slice(&packed.to_bytes()));
+    }
+
+    fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
+        let base = from.try_get_i64_le()?;
+        let length = take_length(from, PACKED)?;
+        let (bytes, rest) = from.split_at(length * PACKED);
+        *from = rest;
+        if !(0..=MOST_BASE).contains(&base.saturating_add(BASE_SLACK_MS)) {
+            return Err(Damaged("a ring begins before 1970 or beyond all time"));
+        }
+        let mut events = Vec::with_capacity(size_class(bytes.len()) / PACKED);
+        events.extend(bytes.as_chunks().0.iter().map(Packed::from_bytes));
+        if !events.is_sorted_by_key(|packed: &Packed| packed.above_base) {
+            return Err(Damaged("a ring's events are out of order"));
+        }
+        if events.is_empty() {
+            return Ok(Self::default());
+        }
+        Ok(Self { base, events: events.into() })
+    }
+}
+
+impl Stored for Event {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_i64_le(self.t);
+        out.put_i64_le(self.offset);
+        let Identities { transaction, counterparty, device, place } = self.ids;
+        [transaction, counterparty, device, place].iter().for_each(|id| out.put_u64_le(id.0));
+        out.put_u64_le(self.money.0);
+    }
+
+    fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
+        let (t, offset) = (from.try_get_i64_le()?, from.try_get_i64_le()?);
+        let mut identity = || from.try_get_u64_le().map(Identity);
+        let ids = Identities {
+            transaction: identity()?,
+            counterparty: identity()?,
+            device: identity()?,
+            place: identity()?,
+        };
+        Ok(Self { t, offset, ids, money: Money(from.try_get_u64_le()?) })
     }
 }
 

@@ -1,7 +1,11 @@
 //! The configuration that state depends on (contracts C2 to C4): equal rules and equal logs give equal state.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::{
     amount::Currency,
+    features::FEATURE_SET,
+    place,
     time::{DAY_MS, HOUR_MS, MINUTE_MS},
 };
 
@@ -60,6 +64,25 @@ pub struct Rules {
     pub calling_code: String,
     /// The currency that sums and means are in.
     pub home_currency: Currency,
+}
+
+impl Rules {
+    /// A hash of everything here that state depends on, and of the places' table: states of equal hashes, at the same
+    /// offset of the same log, are equal. What only features read (the local time) is not in it.
+    pub fn state_hash(&self) -> u64 {
+        let Self { lateness_ms, max_future_ms, duplicate_ms, forget_ms, scope, ring_cap, .. } = self;
+        let Self { utc_offset_ms: _, counted: _, calling_code, home_currency, .. } = self;
+        let told = format!(
+            "{lateness_ms} {max_future_ms:?} {duplicate_ms} {forget_ms} {scope:?} {ring_cap} {calling_code} {home_currency:?} {}",
+            place::TABLE
+        );
+        xxh3_64(told.as_bytes())
+    }
+
+    /// A hash of what features depend on beyond state.
+    pub fn features_hash(&self) -> u64 {
+        xxh3_64(format!("{FEATURE_SET} {}", self.utc_offset_ms).as_bytes())
+    }
 }
 
 /// Whose windows are kept.

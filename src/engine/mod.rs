@@ -10,7 +10,12 @@
 //! Snapshots (a later step of the plan) will store a `partition::Partition` as of an input offset; `plan::Start`
 //! already names the offset that replay begins at.
 
+/// Counts the engine's changes that give the same log another state or other verdicts: an owner of a lower generation
+/// never takes a partition over, and a snapshot of another one is not restored.
+pub const GENERATION: u32 = 1;
+
 pub mod chain;
+pub mod checkpoint;
 pub mod decisions;
 pub mod emit;
 pub mod partition;
