@@ -286,12 +286,8 @@ impl Stored for Event {
     fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
         let (t, offset) = (from.try_get_i64_le()?, from.try_get_i64_le()?);
         let mut identity = || from.try_get_u64_le().map(Identity);
-        let ids = Identities {
-            transaction: identity()?,
-            counterparty: identity()?,
-            device: identity()?,
-            place: identity()?,
-        };
+        let ids =
+            Identities { transaction: identity()?, counterparty: identity()?, device: identity()?, place: identity()? };
         Ok(Self { t, offset, ids, money: Money(from.try_get_u64_le()?) })
     }
 }

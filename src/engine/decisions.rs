@@ -5,7 +5,12 @@
 
 use std::collections::VecDeque;
 
-use crate::domain::policy::{Decision, Recommendation, RiskLevel};
+use bytes::{Buf, BufMut};
+
+use crate::domain::{
+    policy::{Decision, Recommendation, RiskLevel},
+    stored::{Damaged, Stored, put_length, take_length},
+};
 
 /// The model and policy a decision was made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +34,9 @@ pub struct Made<'a> {
 
 /// Offsets a block spans.
 const BLOCK: usize = 4_096;
+
+/// Bytes of a block in a snapshot.
+const BLOCK_BYTES: usize = 16 + 2 * BLOCK;
 
 /// Makers told apart at a time; decisions of further ones are not kept (their duplicates are scored as themselves).
 const MOST_MAKERS: usize = 32;
@@ -88,6 +96,45 @@ impl Decisions {
         }
     }
 
+    /// Appends whole blocks from the one of `from` on, until `out` holds `bytes`: how many, and where the next begins,
+    /// `None` where that was all. The makers go first, for blocks name them by number.
+    pub fn copy(&self, from: i64, bytes: usize, out: &mut Vec<u8>) -> (u32, Option<i64>) {
+        put_length(out, self.makers.len());
+        self.makers.iter().for_each(|maker| maker.put(out));
+        let at = self.blocks.partition_point(|block| block.first < from);
+        let fitting = bytes.saturating_sub(out.len()).div_ceil(BLOCK_BYTES).max(1);
+        let count = fitting.min(self.blocks.len() - at);
+        put_length(out, count);
+        self.blocks.iter().skip(at).take(count).for_each(|block| block.put(out));
+        (count as u32, self.blocks.get(at + count).map(|block| block.first))
+    }
+
+    /// Takes back what [`Decisions::copy`] appended; how many blocks.
+    ///
+    /// # Errors
+    /// The bytes are no copy, or blocks come out of order.
+    pub fn restore(&mut self, from: &mut &[u8]) -> Result<u32, Damaged> {
+        let makers = (0..take_length(from, 12)?).map(|_| Maker::take(from)).collect::<Result<Vec<_>, _>>()?;
+        let mut numbers = [UNKNOWN; MOST_MAKERS];
+        for (number, maker) in numbers.iter_mut().zip(&makers) {
+            *number = self.maker_index(maker).map_or(UNKNOWN, |index| index as u16);
+        }
+        let count = take_length(from, BLOCK_BYTES)?;
+        for _ in 0..count {
+            let mut block = Block::take(from)?;
+            if self.blocks.back().is_some_and(|last| last.first + BLOCK as i64 > block.first) {
+                return Err(Damaged("blocks of decisions are out of order"));
+            }
+            for packed in block.packed.iter_mut().filter(|packed| **packed != UNKNOWN) {
+                let number = numbers[usize::from(*packed >> MAKER_SHIFT)];
+                let same = *packed & ((1 << MAKER_SHIFT) - 1);
+                *packed = if number == UNKNOWN { UNKNOWN } else { same | number << MAKER_SHIFT };
+            }
+            self.blocks.push_back(block);
+        }
+        Ok(count as u32)
+    }
+
     /// Which block holds `offset`.
     fn position(&self, offset: i64) -> Option<usize> {
         let position = self.blocks.partition_point(|block| block.first <= offset).checked_sub(1)?;
@@ -123,6 +170,47 @@ impl Decisions {
             used[usize::from(packed >> MAKER_SHIFT)] = true;
         }
         (0..self.makers.len()).find(|maker| !used[*maker])
+    }
+}
+
+impl Stored for Maker {
+    fn put(&self, out: &mut Vec<u8>) {
+        for text in [&self.model, &self.model_version, &self.policy_version] {
+            put_length(out, text.len());
+            out.put_slice(text.as_bytes());
+        }
+    }
+
+    fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
+        let mut text = || {
+            let length = take_length(from, 1)?;
+            let (text, rest) = from.split_at(length);
+            *from = rest;
+            String::from_utf8(text.to_vec()).map_err(|_| Damaged("a name is not UTF-8"))
+        };
+        Ok(Self { model: text()?, model_version: text()?, policy_version: text()? })
+    }
+}
+
+impl Stored for Block {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_i64_le(self.first);
+        out.put_i64_le(self.newest_event);
+        self.packed.iter().for_each(|packed| out.put_u16_le(*packed));
+    }
+
+    fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
+        let (first, newest_event) = (from.try_get_i64_le()?, from.try_get_i64_le()?);
+        if first.rem_euclid(BLOCK as i64) != 0 || !(0..=i64::MAX / 2).contains(&first) {
+            return Err(Damaged("a block of decisions begins nowhere"));
+        }
+        let (bytes, rest) = from.split_at_checked(2 * BLOCK).ok_or(Damaged("a block of decisions ends too early"))?;
+        *from = rest;
+        let mut packed = Box::new([UNKNOWN; BLOCK]);
+        for (packed, bytes) in packed.iter_mut().zip(bytes.as_chunks().0) {
+            *packed = u16::from_le_bytes(*bytes);
+        }
+        Ok(Self { first, newest_event, packed })
     }
 }
 

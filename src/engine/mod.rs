@@ -23,3 +23,4 @@ pub mod phones;
 pub mod plan;
 pub mod rule;
 pub mod settle;
+pub mod snapshot;

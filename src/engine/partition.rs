@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::phones::{Found, Phones};
 use crate::domain::{
     decode::decode,
@@ -48,9 +50,21 @@ pub struct Partition {
     next: i64,
 }
 
+/// All of a partition's state that is not per phone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// The next offset to apply: all records below it are in.
+    pub next: i64,
+    /// WM, milliseconds; `None` before the first readable record.
+    pub watermark: Option<i64>,
+    /// How far back state reaches.
+    pub reach: Reach,
+}
+
 /// How far back state reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
     /// To the log's first record.
     Whole,
     /// The log's head was gone; state begins with the first readable record, at this event time once there is one.
@@ -145,6 +159,27 @@ impl Partition {
         Self { rules, place, phones: Phones::default(), watermark: None, reach, next: start }
     }
 
+    /// Empty state with these bounds: what a snapshot's copies are restored into.
+    pub fn bounded(rules: Arc<Rules>, place: Place, bounds: Bounds) -> Self {
+        let Bounds { next, watermark, reach } = bounds;
+        Self { rules, place, phones: Phones::default(), watermark, reach, next }
+    }
+
+    /// What is not per phone.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { next: self.next, watermark: self.watermark, reach: self.reach }
+    }
+
+    /// The histories, for a snapshot to copy or restore.
+    pub fn phones_mut(&mut self) -> &mut Phones {
+        &mut self.phones
+    }
+
+    /// Records are missing from here on: all that rests on what came before is incomplete.
+    pub fn lose_reach(&mut self) {
+        self.reach = Reach::Since(None);
+    }
+
     /// Applies the record and judges it.
     pub fn step<'a>(&mut self, record: &Record<'a>) -> Step<'a> {
         let read = self.read(record);
@@ -229,6 +264,9 @@ impl Partition {
         let content = self.read(record).content.ok()?;
         let arrival = self.arrive(&content, record.offset, record.timestamp_ms);
         let rules = &*self.rules;
+        if self.phones.holds(&arrival.subject, record.offset) {
+            return Some(EventTimeMs(arrival.event.t));
+        }
         let found = known(&mut self.phones, &arrival, rules);
         let known = found.map(|found| &*self.phones.at(found));
         if arrival.judge(known, rules) == Judgement::Scored {
@@ -271,7 +309,7 @@ impl Partition {
     /// never shows in any verdict: call it between batches, by any clock.
     pub fn sweep(&mut self, slots: usize) {
         let Some(wm) = self.watermark else { return };
-        self.phones.sweep(slots, |history| keep(history, wm, &self.rules));
+        self.phones.sweep(slots, self.next, |history| keep(history, wm, &self.rules));
     }
 
     /// Hashes the identities.
@@ -350,7 +388,7 @@ fn known(phones: &mut Phones, arrival: &Arrival, rules: &Rules) -> Option<Found>
     if keep(phones.at(found), arrival.watermark, rules) {
         return Some(found);
     }
-    phones.remove(&arrival.subject);
+    phones.remove(&arrival.subject, arrival.event.offset);
     None
 }
 

@@ -1,13 +1,17 @@
 //! Every phone's history of one partition: a slab that never moves an entry, and a table of places in it.
 //!
-//! Slots are walked by index (the sweep here, snapshots later), a slice at a time between batches.
+//! Slots are walked by index, a slice at a time between batches: by the sweep, and by a snapshot's copying. A copy bears
+//! the offset it was made at, for records go on entering between two slices.
 
+use bytes::{Buf, BufMut};
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
 use crate::domain::{
     history::{Footprint, History},
     identity::{Identities, Subject},
+    rules::Rules,
+    stored::{Damaged, Stored},
 };
 
 /// Entries a chunk holds; chunks are never reallocated.
@@ -23,6 +27,19 @@ pub struct Phones {
     sweep: usize,
     walk: Footprint,
     walked: Footprint,
+    copying: Option<Copying>,
+    /// While a restored partition is replayed: per slot, the offset that its copy was made at. Records below it are in.
+    copied_at: Option<Vec<i64>>,
+}
+
+/// A copy of all histories under way.
+#[derive(Debug, Default)]
+struct Copying {
+    /// The next slot to copy.
+    next: usize,
+    /// Copies of histories that were removed before their turn.
+    removed: Vec<u8>,
+    removed_count: u32,
 }
 
 /// Where a phone's history is, until one is removed.
@@ -81,29 +98,45 @@ impl Phones {
 
     /// Adds the history of a subject that has none, and returns it.
     pub fn add(&mut self, subject: Subject, history: History) -> &mut History {
+        let at = self.enter(subject, history);
+        self.at(Found(at))
+    }
+
+    fn enter(&mut self, subject: Subject, history: History) -> u32 {
         let at = self.free.pop().unwrap_or_else(|| self.push_slot());
         let (chunk, within) = place(at);
         let hash = self.hasher.hash_one(subject);
+        if let Some(slot) = self.copied_at.as_mut().and_then(|copied| copied.get_mut(at as usize)) {
+            *slot = i64::MIN;
+        }
         let (chunks, hasher) = (&self.chunks, &self.hasher);
         self.table
             .insert_unique(hash, at, |&other| slot(chunks, other).map_or(0, |entry| hasher.hash_one(entry.subject)));
-        &mut self.chunks[chunk][within].insert(Entry { subject, history }).history
+        self.chunks[chunk][within] = Some(Entry { subject, history });
+        at
     }
 
-    /// Removes the history of `subject`.
-    pub fn remove(&mut self, subject: &Subject) {
+    /// Removes the history of `subject`, which holds all of its records below `offset`.
+    pub fn remove(&mut self, subject: &Subject, offset: i64) {
         let hash = self.hasher.hash_one(subject);
         let chunks = &self.chunks;
         let found = self.table.find_entry(hash, |&at| slot(chunks, at).is_some_and(|entry| entry.subject == *subject));
         let Ok(found) = found else { return };
         let (at, _) = found.remove();
         let (chunk, within) = place(at);
-        self.chunks[chunk][within] = None;
+        let entry = self.chunks[chunk][within].take();
         self.free.push(at);
+        if let Some((copying, entry)) = self.copying.as_mut().zip(entry)
+            && copying.next <= at as usize
+        {
+            entry.put(offset, &mut copying.removed);
+            copying.removed_count += 1;
+        }
     }
 
-    /// Looks at the next `budget` slots, prunes each phone with `keep` and removes those it returns false for.
-    pub fn sweep(&mut self, budget: usize, mut keep: impl FnMut(&mut History) -> bool) {
+    /// Looks at the next `budget` slots, prunes each phone with `keep` and removes those it returns false for; all
+    /// records below `offset` are applied.
+    pub fn sweep(&mut self, budget: usize, offset: i64, mut keep: impl FnMut(&mut History) -> bool) {
         let slots = self.chunks.len() * CHUNK;
         for _ in 0..budget.min(slots) {
             self.sweep = (self.sweep + 1) % slots;
@@ -116,9 +149,73 @@ impl Phones {
             if stays {
                 self.walk.add(entry.footprint());
             } else {
-                self.remove(&subject);
+                self.remove(&subject, offset);
             }
         }
+    }
+
+    /// Begins to copy every history there is now. Those removed before their turn are copied as they go; new ones may
+    /// be copied or not.
+    pub fn begin_copying(&mut self) {
+        self.copying = Some(Copying::default());
+    }
+
+    /// Appends copies to `out`, each as of `offset`, until it holds `bytes` or nothing is left; how many, and whether
+    /// that was all.
+    pub fn copy(&mut self, offset: i64, bytes: usize, out: &mut Vec<u8>) -> (u32, bool) {
+        let slots = self.chunks.len() * CHUNK;
+        let Some(copying) = &mut self.copying else { return (0, true) };
+        out.append(&mut copying.removed);
+        let mut count = std::mem::take(&mut copying.removed_count);
+        while out.len() < bytes && copying.next < slots {
+            let at = copying.next;
+            copying.next += 1;
+            if let Some(Some(entry)) = self.chunks[at / CHUNK].get(at % CHUNK) {
+                entry.put(offset, out);
+                count += 1;
+            }
+        }
+        let done = copying.next >= slots;
+        if done {
+            self.copying = None;
+        }
+        (count, done)
+    }
+
+    /// Ends a copying early.
+    pub fn stop_copying(&mut self) {
+        self.copying = None;
+    }
+
+    /// Takes one copy back; a later copy of the same phone replaces an earlier one.
+    ///
+    /// # Errors
+    /// The bytes are no copy.
+    pub fn restore(&mut self, from: &mut &[u8], rules: &Rules) -> Result<(), Damaged> {
+        let copied_at = from.try_get_i64_le()?;
+        let (subject, history) = (Subject::take(from)?, History::take(from, rules)?);
+        let at = match self.find(&subject) {
+            Some(found) => {
+                *self.at(found) = history;
+                found.0
+            }
+            None => self.enter(subject, history),
+        };
+        let copied = self.copied_at.get_or_insert_default();
+        copied.resize(copied.len().max(at as usize + 1), i64::MIN);
+        copied[at as usize] = copied_at;
+        Ok(())
+    }
+
+    /// Whether the history of `subject` was restored from a copy that holds the record at `offset` already.
+    pub fn holds(&self, subject: &Subject, offset: i64) -> bool {
+        let Some(copied) = &self.copied_at else { return false };
+        self.find(subject).and_then(|found| copied.get(found.0 as usize)).is_some_and(|at| offset < *at)
+    }
+
+    /// All copies are caught up with: nothing is held ahead any more.
+    pub fn caught_up(&mut self) {
+        self.copied_at = None;
     }
 
     /// The bytes held: rings, and all the rest as profile (entries, table, free slots).
@@ -150,6 +247,12 @@ impl Phones {
 }
 
 impl Entry {
+    fn put(&self, offset: i64, out: &mut Vec<u8>) {
+        out.put_i64_le(offset);
+        self.subject.put(out);
+        self.history.put(out);
+    }
+
     fn footprint(&self) -> Footprint {
         let history = self.history.footprint();
         Footprint { profile: history.profile + size_of::<Slot>() - size_of::<History>(), ..history }
