@@ -248,10 +248,16 @@ impl Packed {
 
 impl Stored for Ring {
     fn put(&self, out: &mut Vec<u8>) {
-        out.put_i64_le(self.base);
+        // Where the base stands tells of pruning, which never shows: equal rings are equal bytes.
+        let base = self.oldest().map_or(0, |oldest| oldest - BASE_SLACK_MS);
+        let shift = self.base - base;
+        out.put_i64_le(base);
         put_length(out, self.len());
         out.reserve(self.len() * PACKED);
-        self.events.iter().for_each(|packed| out.extend_from_slice(&packed.to_bytes()));
+        for packed in &self.events {
+            let packed = Packed { above_base: above(i64::from(packed.above_base) + shift), ..*packed };
+            out.extend_from_slice(&packed.to_bytes());
+        }
     }
 
     fn take(from: &mut &[u8]) -> Result<Self, Damaged> {

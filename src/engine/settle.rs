@@ -2,6 +2,7 @@
 //! the last input offset with an accepted verdict, and the decisions that duplicates may repeat.
 
 use super::{
+    checkpoint::Checkpoint,
     decisions::{Decisions, Maker},
     rule::{Fate, Reader, Record},
 };
@@ -43,6 +44,12 @@ impl Settling {
         // From its very first record on, the chain begins behind -1.
         let reader = if start == 0 { reader.after(Some(-1)) } else { reader };
         Self { reader, log, decisions: Decisions::default(), foreign: None, ignored: 0, first_gap: None }
+    }
+
+    /// Goes on from a checkpoint, with the decisions of offsets up to its h (a snapshot's).
+    pub fn resume(from: Checkpoint, decisions: Decisions, log: String) -> Self {
+        let reader = Reader::new(from.next, Some(from.epoch), from.next).after(Some(from.last));
+        Self { reader, log, decisions, foreign: None, ignored: 0, first_gap: None }
     }
 
     /// Takes the record at `offset`. A fate of [`Fate::GoBack`] cannot come up: reading begins at the log's start.

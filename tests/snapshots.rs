@@ -1,0 +1,205 @@
+//! A restored line goes on with the same bytes, whenever the snapshot's slices were taken, whatever entered between
+//! them, and wherever the line was cut behind them. Damage gives a named refusal, never another window.
+//!
+//! `SENTRA_SEED=<seed>` runs one log alone.
+
+mod tiny;
+mod traffic;
+
+use std::{collections::BTreeMap, env, sync::Arc};
+
+use sentra::{
+    domain::{identity::LogId, rules::Rules, time::WallTimeUs, verdict::Source},
+    engine::{
+        checkpoint::Checkpoint,
+        decisions::Decisions,
+        emit::{Emitter, Stamp},
+        partition::{Partition, Place, Step},
+        settle::Settling,
+        snapshot::{Anchor, End, FrameKind, FrameWriter, Head, Refused, Restored, Restoring, SnapshotIdentity, Taking},
+    },
+    model::folder::Model,
+};
+use traffic::{Dice, Scene, scene};
+
+/// Random logs a run.
+const LOGS: u64 = 2_500;
+
+const MOST_RECORDS: i64 = 150;
+
+const LOG: LogId = LogId([0x7F; 16]);
+
+const PLACE: Place = Place { log: LOG, partition: 1, partitions: 3 };
+
+fn identity(rules: &Rules) -> SnapshotIdentity {
+    SnapshotIdentity::new(&PLACE, String::from("verdicts"), rules)
+}
+
+/// A line that judges one scene; the verdict of offset n stands at verdict offset n.
+struct Line<'s> {
+    scene: &'s Scene,
+    partition: Partition,
+    decisions: Decisions,
+    model: Arc<Model>,
+    emitter: Emitter,
+    log: String,
+}
+
+impl<'s> Line<'s> {
+    fn new(scene: &'s Scene, model: &Arc<Model>) -> Self {
+        let partition = Partition::new(Arc::new(scene.rules.clone()), PLACE, 0);
+        Self::with(scene, model, partition, Decisions::default())
+    }
+
+    fn with(scene: &'s Scene, model: &Arc<Model>, partition: Partition, decisions: Decisions) -> Self {
+        let emitter = Emitter::new(Arc::clone(model), true);
+        Self { scene, partition, decisions, model: Arc::clone(model), emitter, log: LOG.short() }
+    }
+
+    fn verdict(&mut self) -> Vec<u8> {
+        let offset = self.partition.next();
+        let source = Source { log: &self.log, partition: 1, offset, previous_offset: offset - 1, epoch: -1 };
+        let stamp = Stamp { source, decided_at: WallTimeUs(0), processing_time_ms: 0 };
+        let record = self.scene.records[offset as usize].record(offset);
+        let mut out = Vec::new();
+        match self.partition.step(&record) {
+            Step::Judged(judged) => {
+                let mut raw = Vec::new();
+                self.model.raw_batch(&[judged.row], &mut raw);
+                self.emitter.judged(&judged, raw[0], &stamp, &mut self.decisions, &mut out);
+            }
+            Step::Invalid(invalid) => {
+                self.emitter.invalid(&invalid, false, &stamp, &mut out);
+            }
+        }
+        self.decisions.forget(self.partition.next(), self.partition.forgotten());
+        out
+    }
+
+    fn head(&self, settled: i64) -> Head {
+        let last = self.partition.next() - 1;
+        let before = usize::try_from(last).ok().map(|at| self.scene.records[at].record(last));
+        Head {
+            identity: identity(&self.scene.rules),
+            bounds: self.partition.bounds(),
+            checkpoint: Checkpoint { next: settled, epoch: -1, last: settled - 1 },
+            anchor: before.map(|record| Anchor::of(record.offset, record.timestamp_ms, record.key, record.value)),
+            taken_at_ms: 0,
+            version: String::from("test"),
+            model: String::from("m/1"),
+            features_hash: self.scene.rules.features_hash(),
+        }
+    }
+
+    /// Every phone's bytes, and the decisions': equal states have equal ones.
+    fn contents(&mut self) -> (Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>) {
+        let wm = self.partition.watermark();
+        self.partition.sweep(10_000);
+        let head = self.head(0);
+        let (mut taking, _) = Taking::begin(&head, &mut self.partition);
+        let mut phones = BTreeMap::new();
+        // A slice of one byte holds one phone.
+        while let Some(part) = taking.slice(&mut self.partition, &self.decisions, 5) {
+            if part.kind == FrameKind::Phones && part.raw.len() > 4 {
+                phones.insert(part.raw[12..36].to_vec(), part.raw[36..].to_vec());
+            }
+        }
+        (format!("{wm:?} {:?}", self.partition.bounds()).into_bytes(), phones)
+    }
+}
+
+/// A walk that begins before offset `from`; slices as the dice fall.
+fn snapshot(line: &mut Line<'_>, verdicts: &mut Vec<Vec<u8>>, dice: &mut Dice) -> (Vec<u8>, End) {
+    let settled = dice.between((line.partition.next() - 5).max(0), line.partition.next());
+    let head = line.head(settled);
+    let (mut taking, part) = Taking::begin(&head, &mut line.partition);
+    let mut frames = FrameWriter::new().expect("memory");
+    let mut bytes = Vec::new();
+    frames.write(part.kind, &part.raw, &mut bytes).expect("zstd");
+    loop {
+        for _ in 0..dice.pick(&[0, 0, 1, 3, 10]) {
+            if line.partition.next() < line.scene.records.len() as i64 {
+                verdicts.push(line.verdict());
+            }
+            if dice.percent(20) {
+                line.partition.sweep(1_024);
+            }
+        }
+        let part = taking.slice(&mut line.partition, &line.decisions, dice.pick(&[1, 500, 3_000])).expect("no end yet");
+        frames.write(part.kind, &part.raw, &mut bytes).expect("zstd");
+        if part.kind == FrameKind::End {
+            return (bytes, serde_json::from_slice(&part.raw).expect("an end"));
+        }
+    }
+}
+
+fn restore(bytes: &[u8], rules: &Rules, piece: usize) -> Result<Restored, Refused> {
+    let mut restoring = Restoring::new(Arc::new(rules.clone()), PLACE, identity(rules))?;
+    for piece in bytes.chunks(piece.max(1)) {
+        restoring.feed(piece)?;
+    }
+    restoring.finish()
+}
+
+/// The line that a new owner has: `verdicts` are accepted.
+fn recovered<'s>(scene: &'s Scene, model: &Arc<Model>, restored: Restored, verdicts: &[Vec<u8>]) -> Line<'s> {
+    let Restored { head, mut partition, decisions, .. } = restored;
+    let mut settling = Settling::resume(head.checkpoint, decisions, LOG.short());
+    for (offset, verdict) in (0..).zip(verdicts).skip(head.checkpoint.next as usize) {
+        settling.take(offset, verdict);
+    }
+    let settled = settling.finish();
+    assert_eq!((settled.ignored, settled.first_gap, &settled.foreign), (0, None, &None));
+    let mut decisions = settled.decisions;
+    for offset in head.bounds.next..verdicts.len() as i64 {
+        let record = scene.records[offset as usize].record(offset);
+        if let Some(event_time) = partition.replay(&record) {
+            decisions.note_time(offset, event_time.0);
+        }
+    }
+    partition.phones_mut().caught_up();
+    Line::with(scene, model, partition, decisions)
+}
+
+fn seeds(count: u64) -> Vec<u64> {
+    match env::var("SENTRA_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => vec![seed],
+        None => (0..count).collect(),
+    }
+}
+
+#[test]
+fn a_restored_line_goes_on_with_the_same_bytes_whenever_its_slices_were_taken() {
+    let model = tiny::model("1", 0.0);
+    let (mut duplicates, mut entered) = (0, 0);
+    for seed in seeds(LOGS) {
+        let scene = scene(seed, MOST_RECORDS);
+        let dice = &mut Dice::new(!seed);
+        let end = scene.records.len() as i64;
+        let mut line = Line::new(&scene, &model);
+        let mut verdicts: Vec<Vec<u8>> = (0..dice.between(0, end)).map(|_| line.verdict()).collect();
+        let from = line.partition.next();
+        let (bytes, ended) = snapshot(&mut line, &mut verdicts, dice);
+        entered += ended.end - from;
+        (0..dice.between(0, end - ended.end)).for_each(|_| verdicts.push(line.verdict()));
+        let piece = dice.pick(&[7, 100, 100_000]);
+        let restored = restore(&bytes, &scene.rules, piece).unwrap_or_else(|why| panic!("SENTRA_SEED={seed}: {why}"));
+        assert_eq!(restored.end, ended);
+        let mut again = recovered(&scene, &model, restored, &verdicts);
+        let same = again.contents() == line.contents();
+        assert!(same, "SENTRA_SEED={seed}: walk {from}..{}, state differs at {}", ended.end, verdicts.len());
+        while line.partition.next() < end {
+            let (offset, undisturbed, went_on) = (line.partition.next(), line.verdict(), again.verdict());
+            assert!(
+                went_on == undisturbed,
+                "SENTRA_SEED={seed}: walk {from}..{}, offset {offset} differs:\n{}\n{}",
+                ended.end,
+                String::from_utf8_lossy(&went_on),
+                String::from_utf8_lossy(&undisturbed),
+            );
+            duplicates += usize::from(String::from_utf8_lossy(&went_on).contains(r#""kind":"duplicate""#));
+        }
+    }
+    println!("{duplicates} duplicates behind a snapshot, {entered} records during walks");
+    assert!(env::var_os("SENTRA_SEED").is_some() || (duplicates > 500 && entered > 5_000), "too dull");
+}
