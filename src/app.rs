@@ -23,6 +23,7 @@ use crate::{
     kafka::{layout::LayoutError, topics::TopicsError, wait::LOOK_EVERY},
     model::folder::{Model, ModelError},
     shard::ShardError,
+    snapshot::DepotError,
     store::sink::{Sink, SinkError},
     telemetry::{ListenError, Server, Telemetry},
 };
@@ -51,6 +52,9 @@ pub enum AppError {
     /// The health listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Snapshots cannot be kept where they should be.
+    #[error(transparent)]
+    Depot(#[from] DepotError),
     /// The topics are not fit.
     #[error(transparent)]
     Layout(#[from] LayoutError),

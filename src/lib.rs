@@ -18,6 +18,7 @@
 //! | [`kafka`] | clients, topics, the verdict tail, dead letters |
 //! | [`feed`] | the verdict tail's follower, and the live feed over WebSocket |
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
+//! | [`snapshot`] | where snapshots of the windows are kept, and the thread that writes them |
 //! | [`problem`] | problem documents: what is answered when a request cannot be |
 //! | [`store`] | PostgreSQL: migrations, the sink, questions |
 //! | [`api`] | the HTTP interface: score, stored verdicts, health, its own description |
@@ -48,6 +49,7 @@ pub mod kafka;
 pub mod model;
 pub mod problem;
 pub mod shard;
+pub mod snapshot;
 pub mod store;
 pub mod telemetry;
 pub mod train;

@@ -102,7 +102,7 @@ fn restored<'s>(scene: &'s Scene, start: i64, verdicts: &[Vec<u8>], model: &Arc<
     assert_eq!((settled.ignored, settled.first_gap, &settled.foreign), (0, None, &None));
     let end = start + scene.records.len() as i64;
     let logs = Logs { input_start: start, input_end: end, verdict_start: 0 };
-    let begin = plan(logs, &settled, &LOG.short()).expect("nothing is refused here");
+    let begin = plan(logs, &settled, None, &LOG.short()).expect("nothing is refused here");
     line.decisions = settled.decisions;
     for offset in begin.replay_from..=begin.last {
         let record = scene.records[(offset - start) as usize].record(offset);

@@ -144,7 +144,7 @@ fn restore(bytes: &[u8], rules: &Rules, piece: usize) -> Result<Restored, Refuse
 /// The line that a new owner has: `verdicts` are accepted.
 fn recovered<'s>(scene: &'s Scene, model: &Arc<Model>, restored: Restored, verdicts: &[Vec<u8>]) -> Line<'s> {
     let Restored { head, mut partition, decisions, .. } = restored;
-    let mut settling = Settling::resume(head.checkpoint, decisions, LOG.short());
+    let mut settling = Settling::resume(head.checkpoint, decisions, 0, LOG.short());
     for (offset, verdict) in (0..).zip(verdicts).skip(head.checkpoint.next as usize) {
         settling.take(offset, verdict);
     }

@@ -23,6 +23,7 @@ use crate::{
     },
     model::folder::Model,
     shard::{Gathering, Shard, ShardError, Shared},
+    snapshot::Depot,
     telemetry::{
         Fact, Telemetry,
         facts::{BrokerBack, BrokerLost},
@@ -50,6 +51,8 @@ pub(super) fn run(
         model,
         log: LogId(*layout.log.as_bytes()),
         partitions: layout.transactions,
+        verdict_log: layout.verdict_log.to_string(),
+        depot: depot(&config, &layout)?,
         verdict_partitions: layout.verdicts,
         gathering: Arc::new(Gathering::of(shards)),
         stop: Arc::clone(stop),
@@ -57,6 +60,13 @@ pub(super) fn run(
         config,
     };
     supervise(shards, &shared, &surveyor, layout)
+}
+
+/// Where snapshots are kept, where they are.
+fn depot(config: &Config, layout: &Layout) -> Result<Option<Depot>, AppError> {
+    let location = config.snapshots.location.as_deref();
+    let open = |location| Depot::open(location, &layout.log.to_string(), &layout.verdict_log.to_string());
+    Ok(location.map(open).transpose()?)
 }
 
 /// How many shards the configuration wants on this machine.

@@ -31,6 +31,11 @@ impl Chain {
         self.epoch
     }
 
+    /// The offset that the next acknowledgement should have: all below it are settled.
+    pub fn next(&self) -> i64 {
+        self.expected
+    }
+
     /// Takes the next acknowledgement in order; `offset` is `None` where the broker told none.
     pub fn acknowledged(&mut self, offset: Option<i64>) -> Link {
         let from = self.expected;

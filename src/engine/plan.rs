@@ -19,7 +19,7 @@ pub struct Logs {
 /// Where to begin and where to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// Silent replay begins here. Without snapshots it is the log's start.
+    /// Silent replay begins here: at the log's start, or where a snapshot's state ends.
     pub replay_from: i64,
     /// h: nothing at or below it is emitted again.
     pub last: i64,
@@ -74,11 +74,11 @@ pub enum Refusal {
     },
 }
 
-/// Plans the recovery of one partition.
+/// Plans the recovery of one partition, whose state holds all records below `held` where a snapshot gave it.
 ///
 /// # Errors
 /// A [`Refusal`] where going on would lose or repeat verdicts, or mix two logs.
-pub fn plan(logs: Logs, settled: &Settled, log: &str) -> Result<Start, Refusal> {
+pub fn plan(logs: Logs, settled: &Settled, held: Option<i64>, log: &str) -> Result<Start, Refusal> {
     if let Some(found) = &settled.foreign {
         return Err(Refusal::Foreign { found: found.clone(), expected: log.to_owned() });
     }
@@ -95,5 +95,6 @@ pub fn plan(logs: Logs, settled: &Settled, log: &str) -> Result<Start, Refusal> 
     if input_end < last + 1 {
         return Err(Refusal::Truncated { input_end, last });
     }
-    Ok(Start { replay_from: input_start, last, previous: last })
+    let replay_from = held.map_or(input_start, |held| held.max(input_start));
+    Ok(Start { replay_from, last, previous: last })
 }

@@ -17,6 +17,8 @@ pub struct Settling {
     reader: Reader,
     log: String,
     decisions: Decisions,
+    /// h is not below it, whatever is read.
+    floor: i64,
     foreign: Option<String>,
     ignored: u64,
     first_gap: Option<(i64, i64)>,
@@ -43,13 +45,16 @@ impl Settling {
         let reader = Reader::new(start, None, start);
         // From its very first record on, the chain begins behind -1.
         let reader = if start == 0 { reader.after(Some(-1)) } else { reader };
-        Self { reader, log, decisions: Decisions::default(), foreign: None, ignored: 0, first_gap: None }
+        Self { reader, log, decisions: Decisions::default(), floor: -1, foreign: None, ignored: 0, first_gap: None }
     }
 
-    /// Goes on from a checkpoint, with the decisions of offsets up to its h (a snapshot's).
-    pub fn resume(from: Checkpoint, decisions: Decisions, log: String) -> Self {
-        let reader = Reader::new(from.next, Some(from.epoch), from.next).after(Some(from.last));
-        Self { reader, log, decisions, foreign: None, ignored: 0, first_gap: None }
+    /// Goes on from a checkpoint, with the decisions of offsets up to its h (a snapshot's), in a log that begins at
+    /// `log_start`. Where retention has taken records behind the checkpoint, reading begins at the log's start.
+    pub fn resume(from: Checkpoint, decisions: Decisions, log_start: i64, log: String) -> Self {
+        let start = from.next.max(log_start);
+        let reader = Reader::new(start, Some(from.epoch), log_start);
+        let reader = if start == from.next { reader.after(Some(from.last)) } else { reader };
+        Self { reader, log, decisions, floor: from.last, foreign: None, ignored: 0, first_gap: None }
     }
 
     /// Takes the record at `offset`. A fate of [`Fate::GoBack`] cannot come up: reading begins at the log's start.
@@ -83,9 +88,10 @@ impl Settling {
 
     /// Ends the reading.
     pub fn finish(self) -> Settled {
-        let Self { reader, decisions, foreign, ignored, first_gap, .. } = self;
+        let Self { reader, decisions, floor, foreign, ignored, first_gap, .. } = self;
         // -1 stands for "before the very first", not for an offset.
-        Settled { last: reader.last().filter(|last| *last >= 0), decisions, foreign, ignored, first_gap }
+        let last = Some(reader.last().unwrap_or(-1).max(floor)).filter(|last| *last >= 0);
+        Settled { last, decisions, foreign, ignored, first_gap }
     }
 }
 

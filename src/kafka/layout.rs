@@ -27,6 +27,8 @@ const EVENTS: usize = 256;
 pub struct Layout {
     /// The transaction topic's id.
     pub log: TopicId,
+    /// The verdict topic's id.
+    pub verdict_log: TopicId,
     /// Partitions of the transaction topic.
     pub transactions: i32,
     /// Partitions of the verdict topic.
@@ -72,21 +74,20 @@ impl Surveyor {
     pub fn survey(&self) -> Result<Layout, LayoutError> {
         let transactions = self.partitions(&self.topics.transactions)?;
         let verdicts = self.partitions(&self.topics.verdicts)?;
-        let id = identity(&self.kafka, self.client.client(), &self.topics.transactions, ASK);
-        let log = id.map_err(|error| match error {
-            TopicIdError::Failed { .. } => LayoutError::Away(error.to_string()),
-            other => LayoutError::Refused(other.to_string()),
-        })?;
-        Ok(Layout { log, transactions, verdicts })
+        let (log, verdict_log) = (self.id(&self.topics.transactions)?, self.id(&self.topics.verdicts)?);
+        Ok(Layout { log, verdict_log, transactions, verdicts })
     }
 
     /// Compares with `before`; a broker that does not answer changes nothing.
     ///
     /// # Errors
-    /// The transaction topic is another one now.
+    /// The transaction or the verdict topic is another one now.
     pub fn unchanged(&self, before: Layout) -> Result<(), LayoutError> {
         match self.survey() {
             Ok(now) if now.log != before.log => Err(LayoutError::Replaced(self.topics.transactions.clone())),
+            Ok(now) if now.verdict_log != before.verdict_log => {
+                Err(LayoutError::Replaced(self.topics.verdicts.clone()))
+            }
             Ok(now) => {
                 if (now.transactions, now.verdicts) != (before.transactions, before.verdicts) {
                     tracing::error!(
@@ -102,6 +103,13 @@ impl Surveyor {
                 Ok(())
             }
         }
+    }
+
+    fn id(&self, topic: &str) -> Result<TopicId, LayoutError> {
+        identity(&self.kafka, self.client.client(), topic, ASK).map_err(|error| match error {
+            TopicIdError::Failed { .. } => LayoutError::Away(error.to_string()),
+            other => LayoutError::Refused(other.to_string()),
+        })
     }
 
     fn partitions(&self, topic: &str) -> Result<i32, LayoutError> {

@@ -99,6 +99,13 @@ impl Shard {
         }
     }
 
+    /// Goes on with the snapshot under way.
+    pub(super) fn pursue_snapshot(&mut self) {
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.pursue(&mut self.slots, &self.shared.telemetry);
+        }
+    }
+
     /// Gauges, forgotten decisions, and commits, when they are due.
     pub(super) fn keep_house(&mut self) -> Result<(), ShardError> {
         let now = Instant::now();
@@ -115,6 +122,9 @@ impl Shard {
                 phones += engine.phones();
                 held.add(engine.footprint_lately());
             }
+        }
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.keep_house(&self.slots, &self.shared.telemetry);
         }
         self.shared.telemetry.metrics.state(self.number, phones, held.ring, held.profile);
         if now >= self.next_commit && !self.shared.stop.load(Ordering::Relaxed) {

@@ -16,7 +16,9 @@ mod housekeeping;
 mod letters;
 mod ownership;
 mod recover;
+mod restore;
 mod slot;
+mod snapshots;
 mod turn;
 
 use std::{
@@ -40,6 +42,7 @@ use crate::{
         folder::Model,
         scorer::{Scorer, ScorerError},
     },
+    snapshot::Depot,
     telemetry::{Tally, Telemetry},
 };
 pub(crate) use assignment::{Input, consumer_settings};
@@ -49,6 +52,7 @@ pub(crate) use deliver::producer_settings;
 use letters::DeadLetters;
 use recover::Recoveries;
 use slot::Slot;
+use snapshots::Snapshots;
 
 /// How long a stop may take before what is still undelivered is left to the next owner.
 const STOP_BUDGET: Duration = Duration::from_secs(8);
@@ -62,6 +66,9 @@ pub enum ShardError {
     /// The recovery's clients cannot be made.
     #[error(transparent)]
     Recovery(#[from] TailError),
+    /// The thread that writes snapshots cannot be started.
+    #[error("the thread that writes snapshots cannot be started: {0}")]
+    Snapshots(#[from] std::io::Error),
     /// The model cannot be served by the chosen backend.
     #[error(transparent)]
     Scorer(#[from] ScorerError),
@@ -79,6 +86,10 @@ pub struct Shared {
     pub model: Arc<Model>,
     /// The transaction topic's id.
     pub log: LogId,
+    /// The verdict topic's id, 32 hex digits.
+    pub verdict_log: String,
+    /// Where snapshots are kept, where they are.
+    pub depot: Option<Depot>,
     /// How many partitions the transaction topic has.
     pub partitions: i32,
     /// How many the verdict topic has.
@@ -132,6 +143,7 @@ pub struct Shard {
     scorer: Scorer,
     emitter: Emitter,
     slots: Slots,
+    snapshots: Option<Snapshots>,
     /// When each partition's epochs were lost lately, for slots come and go.
     losses: HashMap<i32, Vec<Instant>>,
     generations: usize,
@@ -171,6 +183,7 @@ impl Shard {
             scorer,
             emitter: Emitter::new(Arc::clone(&shared.model), config.score.features),
             slots: Slots::default(),
+            snapshots: shared.depot.clone().map(|depot| Snapshots::start(number, depot, &shared)).transpose()?,
             losses: HashMap::new(),
             generations: 0,
             joined: false,

@@ -12,6 +12,7 @@ use super::{
     Shard,
     context::Ack,
     recover::{Answer, Rival, Ticket},
+    restore::Base,
     slot::{Slot, Stage},
 };
 use crate::{
@@ -90,7 +91,9 @@ impl Shard {
                 continue;
             };
             match (answer, slot.stage) {
-                (Answer::Settled { settled, logs }, Stage::Settling) => self.settled(partition, *settled, logs),
+                (Answer::Settled { settled, logs, base }, Stage::Settling) => {
+                    self.settled(partition, *settled, logs, base)
+                }
                 (Answer::Checked { next, newer }, Stage::Checking { .. }) => self.checked(partition, next, newer),
                 _ => {}
             }
@@ -180,7 +183,7 @@ impl Shard {
         self.recoveries.settle(ticket, epoch);
     }
 
-    fn settled(&mut self, partition: i32, settled: Settled, logs: Logs) {
+    fn settled(&mut self, partition: i32, settled: Settled, logs: Logs, base: Option<Box<Base>>) {
         let telemetry = self.shared.telemetry.clone();
         if settled.ignored > 0 {
             ZombieIgnored { partition, verdicts: settled.ignored }.emit(&telemetry);
@@ -188,13 +191,17 @@ impl Shard {
         if let Some((expected, found)) = settled.first_gap {
             GapSeen { partition, expected, found }.emit(&telemetry);
         }
-        let start = match plan(logs, &settled, &self.short_log) {
+        let held = base.as_ref().map(|base| base.partition.next());
+        let start = match plan(logs, &settled, held, &self.short_log) {
             Ok(start) => start,
             Err(refusal) => return self.refuse(partition, &refusal.to_string()),
         };
         let place = Place { log: self.shared.log, partition, partitions: self.shared.partitions };
         let Some(slot) = self.slots.get_mut(&partition) else { return };
-        slot.engine = Some(Partition::new(Arc::new(self.shared.config.rules.clone()), place, start.replay_from));
+        slot.restored_age = base.as_ref().map(|base| base.age);
+        let rules = || Arc::new(self.shared.config.rules.clone());
+        let restored = base.map(|base| base.partition);
+        slot.engine = Some(restored.unwrap_or_else(|| Partition::new(rules(), place, start.replay_from)));
         slot.decisions = settled.decisions;
         slot.previous = start.previous;
         slot.delivered = start.last;

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use super::Shared;
+use super::{
+    Shared,
+    restore::{self, Base, Found},
+};
 use crate::{
     config::Config,
     domain::verdict::Head,
@@ -43,6 +46,8 @@ pub enum Answer {
         settled: Box<Settled>,
         /// What the logs look like.
         logs: Logs,
+        /// The state, where a snapshot gave it.
+        base: Option<Box<Base>>,
     },
     /// What lies behind a jump was read.
     Checked {
@@ -88,15 +93,14 @@ const WORKERS: usize = 2;
 type Asked = Arc<Mutex<Receiver<(Ticket, Question)>>>;
 
 struct Worker {
-    config: Arc<Config>,
-    log: String,
+    shared: Shared,
     /// Made with the first question.
     readers: Option<Readers>,
 }
 
-struct Readers {
-    transactions: RangeReader,
-    verdicts: RangeReader,
+pub(super) struct Readers {
+    pub transactions: RangeReader,
+    pub verdicts: RangeReader,
 }
 
 impl Recoveries {
@@ -109,7 +113,7 @@ impl Recoveries {
         let asked = Asked::new(Mutex::new(asked));
         let (answer, answers) = channel();
         for number in 0..WORKERS {
-            let worker = Worker { config: Arc::clone(&shared.config), log: shared.log.short(), readers: None };
+            let worker = Worker { shared: shared.clone(), readers: None };
             let (asked, answer) = (Arc::clone(&asked), answer.clone());
             let spawned = thread::Builder::new()
                 .name(format!("recover-{shard}-{number}"))
@@ -161,8 +165,8 @@ impl Worker {
     fn until_answered(&mut self, ticket: &Ticket, question: Question) -> Option<Answer> {
         let Ticket { partition, abandoned, .. } = ticket;
         while !abandoned.load(Ordering::Relaxed) {
-            let tried = self.readers().and_then(|(readers, log)| match question {
-                Question::Settle { epoch } => readers.settle(*partition, epoch, log, abandoned),
+            let tried = self.readers().and_then(|(readers, shared)| match question {
+                Question::Settle { epoch } => readers.settle(*partition, epoch, shared, abandoned),
                 Question::Check { from, epoch } => readers.check(*partition, from, epoch, abandoned),
             });
             match tried {
@@ -177,27 +181,31 @@ impl Worker {
         None
     }
 
-    fn readers(&mut self) -> Result<(&mut Readers, &str), TailError> {
+    fn readers(&mut self) -> Result<(&mut Readers, &Shared), TailError> {
         if self.readers.is_none() {
-            let Config { kafka, topics, .. } = &*self.config;
+            let Config { kafka, topics, .. } = &*self.shared.config;
             let transactions = RangeReader::open(kafka, &topics.transactions)?;
             self.readers = Some(Readers { transactions, verdicts: RangeReader::open(kafka, &topics.verdicts)? });
         }
         let readers = self.readers.as_mut().expect("made just above where it was missing");
-        Ok((readers, &self.log))
+        Ok((readers, &self.shared))
     }
 }
 
 impl Readers {
-    fn settle(&mut self, partition: i32, epoch: i64, log: &str, stop: &AtomicBool) -> Result<Answer, TailError> {
+    /// From the newest snapshot that fits, or from the logs' starts.
+    fn settle(&mut self, partition: i32, epoch: i64, shared: &Shared, stop: &AtomicBool) -> Result<Answer, TailError> {
+        if let Some(Found { base, settled, logs }) = restore::newest(self, shared, partition, epoch, stop)? {
+            return Ok(Answer::Settled { settled: Box::new(settled), logs, base: Some(Box::new(base)) });
+        }
         let verdict_start = self.verdicts.span(partition, stop)?.start;
-        let mut settling = Settling::new(verdict_start, log.to_owned());
+        let mut settling = Settling::new(verdict_start, shared.log.short());
         self.verdicts.read_range(partition, verdict_start, epoch + 1, stop, |offset, value| {
             settling.take(offset, value.unwrap_or_default());
         })?;
         let input = self.transactions.span(partition, stop)?;
         let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
-        Ok(Answer::Settled { settled: Box::new(settling.finish()), logs })
+        Ok(Answer::Settled { settled: Box::new(settling.finish()), logs, base: None })
     }
 
     fn check(&mut self, partition: i32, from: i64, epoch: i64, stop: &AtomicBool) -> Result<Answer, TailError> {

@@ -6,11 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::recover::Ticket;
-use crate::engine::{chain::Chain, decisions::Decisions, partition::Partition};
+use crate::engine::{chain::Chain, checkpoint::Checkpoint, decisions::Decisions, partition::Partition};
 
 /// Where a partition is on its way from assigned to live and back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,8 @@ pub struct Slot {
     pub throttled: bool,
     /// When this ownership began.
     pub since: Instant,
+    /// How old the snapshot was that the state came from, at the time; `None` where it came from the log.
+    pub restored_age: Option<Duration>,
     abandoned: Abandoned,
 }
 
@@ -120,6 +122,7 @@ impl Slot {
             held: VecDeque::new(),
             throttled: false,
             since: now,
+            restored_age: None,
             abandoned: Abandoned::default(),
         }
     }
@@ -138,6 +141,18 @@ impl Slot {
     /// Whether a stop has to wait for it.
     pub fn is_busy(&self) -> bool {
         self.undelivered() > 0 && matches!(self.stage, Stage::Live | Stage::Replaying { .. })
+    }
+
+    /// What is settled of the verdict partition: every acknowledgement so far was contiguous. `None` before the claim.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        let chain = self.chain?;
+        Some(Checkpoint { next: chain.next(), epoch: chain.epoch(), last: self.delivered })
+    }
+
+    /// Whether every verdict about an input offset below `end` is acknowledged.
+    pub fn is_delivered_below(&self, end: i64) -> bool {
+        let held = self.held.front().map(|held| held.source);
+        self.inflight.front().copied().into_iter().chain(held).all(|source| source >= end)
     }
 
     /// The epoch held, once claimed.

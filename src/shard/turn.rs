@@ -134,12 +134,25 @@ impl Shard {
         self.take_acknowledgements();
         self.release_held();
         self.throttle();
+        self.pursue_snapshot();
         self.keep_house()
     }
 
     fn poll_and_judge(&mut self) -> Result<(), ShardError> {
         let Self {
-            input, slots, shared, scratch, scorer, emitter, verdicts, letters, short_log, number, tally, ..
+            input,
+            slots,
+            shared,
+            scratch,
+            scorer,
+            emitter,
+            verdicts,
+            letters,
+            short_log,
+            number,
+            tally,
+            snapshots,
+            ..
         } = self;
         let (messages, failed) = poll(&input.consumer, shared.config.score.batch);
         let began = Instant::now();
@@ -176,6 +189,9 @@ impl Shard {
         }
         shared.telemetry.health.progress(*number, Instant::now());
         drop(pending);
+        if let Some(snapshots) = snapshots {
+            snapshots.begin(&messages, slots, shared);
+        }
         drop(messages);
         failed.map_or(Ok(()), |error| self.poll_failed(error))
     }
@@ -263,6 +279,9 @@ impl Slot {
     fn go_live(&mut self, telemetry: &Telemetry) {
         if let Stage::Replaying { replayed, .. } = self.stage {
             self.stage = Stage::Live;
+            if let Some(engine) = &mut self.engine {
+                engine.phones_mut().caught_up();
+            }
             Recovered { partition: self.partition, replayed, took: self.since.elapsed() }.emit(telemetry);
         }
     }

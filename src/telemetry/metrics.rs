@@ -14,6 +14,7 @@ use prometheus::{
 
 use super::feed::FeedMetrics;
 use super::sink::SinkMetrics;
+use super::snapshot::SnapshotMetrics;
 use crate::domain::transaction::wire_enum;
 
 wire_enum! {
@@ -93,6 +94,8 @@ pub struct Metrics {
     pub feed: FeedMetrics,
     /// The sink's.
     pub sink: SinkMetrics,
+    /// Snapshots'.
+    pub snapshot: SnapshotMetrics,
 }
 
 impl Metrics {
@@ -153,6 +156,7 @@ impl Metrics {
             ),
             feed: FeedMetrics::new(&to),
             sink: SinkMetrics::new(&to),
+            snapshot: SnapshotMetrics::new(&to),
             registry: to,
         }
     }
@@ -186,6 +190,7 @@ impl Metrics {
         let _ = self.lag.remove_label_values(&[&label]);
         let _ = self.watermark.remove_label_values(&[&label]);
         let _ = self.undelivered.remove_label_values(&[&label]);
+        self.snapshot.partition_gone(partition);
     }
 
     /// What a shard holds in memory.

@@ -12,6 +12,7 @@ mod log;
 mod metrics;
 mod server;
 pub mod sink;
+pub mod snapshot;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -251,7 +251,7 @@ fn settle(chain: Chain, mut settling: Settling, shared: &Shared, dice: &mut Dice
 fn begin(chain: Chain, settled: Settled, shared: &Shared, dice: &mut Dice) -> Result<Live, Failure> {
     let logs =
         Logs { input_start: shared.input_start, input_end: shared.input_end, verdict_start: shared.verdicts.start };
-    let start = plan(logs, &settled, &LOG.short()).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
+    let start = plan(logs, &settled, None, &LOG.short()).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
     let place = Place { log: LOG, partition: 0, partitions: 1 };
     Ok(Live {
         chain,

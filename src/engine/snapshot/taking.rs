@@ -25,7 +25,7 @@ enum Stage {
     Phones,
     Decisions { from: i64 },
     Ending,
-    Done,
+    Done(End),
 }
 
 impl Taking {
@@ -62,12 +62,20 @@ impl Taking {
             Stage::Ending => {
                 let end = End { end: partition.next(), phones: self.phones, blocks: self.blocks };
                 raw = serde_json::to_vec(&end).expect("an end has nothing that JSON cannot hold");
-                self.stage = Stage::Done;
+                self.stage = Stage::Done(end);
                 FrameKind::End
             }
-            Stage::Done => return None,
+            Stage::Done(_) => return None,
         };
         Some(Part { kind, raw })
+    }
+
+    /// What the last part said, once it was given.
+    pub fn end(&self) -> Option<End> {
+        match self.stage {
+            Stage::Done(end) => Some(end),
+            _ => None,
+        }
     }
 
     /// Ends a walk that will not be finished.

@@ -1,0 +1,55 @@
+//! What a snapshot is called: the offset its walk ended at, and the epoch it was taken under. Twenty digits each, so
+//! that names sort as they count.
+
+use std::{fmt, str::FromStr};
+
+/// What names end with.
+const SUFFIX: &str = ".snapshot";
+
+/// One snapshot of a partition; later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// s1: the next offset when its walk ended.
+    pub end: i64,
+    /// The owner's epoch.
+    pub epoch: i64,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:020}-{:020}{SUFFIX}", self.end, self.epoch)
+    }
+}
+
+/// The text is no snapshot's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoName;
+
+impl FromStr for Name {
+    type Err = NoName;
+
+    fn from_str(text: &str) -> Result<Self, NoName> {
+        let (end, epoch) = text.strip_suffix(SUFFIX).and_then(|text| text.split_once('-')).ok_or(NoName)?;
+        let number = |digits: &str| {
+            let plain = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
+            if plain { digits.parse().map_err(|_| NoName) } else { Err(NoName) }
+        };
+        Ok(Self { end: number(end)?, epoch: number(epoch)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_as_they_count_and_read_back() {
+        let names = [(9, 5), (10, 1), (10, 2), (1_000_000, 0)].map(|(end, epoch)| Name { end, epoch });
+        let texts = names.map(|name| name.to_string());
+        assert!(names.is_sorted() && texts.is_sorted());
+        assert_eq!(texts.map(|text| text.parse()), names.map(Ok));
+        for foreign in ["", "1-2.snapshot", "00000000000000000009-+0000000000000000005.snapshot", "x"] {
+            assert_eq!(foreign.parse::<Name>(), Err(NoName), "{foreign}");
+        }
+    }
+}
