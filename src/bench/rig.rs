@@ -200,6 +200,7 @@ impl Rig {
             format!("kafka.group={output}"),
             format!("score.shards={}", self.threads()),
             "verdict.features=false".into(),
+            "snapshots.location=off".into(),
             "telemetry.listen=off".into(),
             "telemetry.log=error".into(),
             "environment=development".into(),

@@ -38,6 +38,8 @@ pub(super) fn prepare(config: &mut Config, broker: &Broker, postgres: &Postgres)
     config.kafka = broker.config(GROUP);
     config.sink.database_url = Some(Secret::new(postgres.url()));
     config.score.features = true;
+    // The broker forgets everything at the end, and so may the windows.
+    config.snapshots.location = None;
     if let Some(listen) = &mut config.telemetry.listen {
         *listen = free(*listen)?;
     }
