@@ -23,6 +23,13 @@ const FIELDS_BEFORE_UTIME: usize = 11;
 pub enum Subject<'a> {
     /// The score role.
     Line,
+    /// The score role, which keeps snapshots.
+    Snapshotting {
+        /// Where.
+        folder: &'a Path,
+        /// How often, as the setting has it.
+        interval: &'a str,
+    },
     /// The score and serve roles, with the HTTP interface on this port.
     Serve {
         /// Of this machine.
@@ -54,7 +61,7 @@ pub enum Subject<'a> {
 impl Subject<'_> {
     /// Whether it writes an owner record to each partition when it is ready.
     pub fn has_owners(self) -> bool {
-        matches!(self, Self::Line | Self::Serve { .. } | Self::Full { .. })
+        matches!(self, Self::Line | Self::Snapshotting { .. } | Self::Serve { .. } | Self::Full { .. })
     }
 }
 
@@ -73,7 +80,7 @@ impl Child {
         let own = std::env::current_exe().map_err(BenchError::Start)?;
         let mut command = Command::new(own);
         let what = match subject {
-            Subject::Line => {
+            Subject::Line | Subject::Snapshotting { .. } => {
                 command.args(["run", "--roles", "score"]);
                 "the line"
             }
@@ -110,6 +117,10 @@ impl Child {
         command.args(rig.arguments());
         for setting in rig.settings(input, output) {
             command.args(["--set", &setting]);
+        }
+        if let Subject::Snapshotting { folder, interval } = subject {
+            command.args(["--set", &format!("snapshots.location={}", folder.display())]);
+            command.args(["--set", &format!("snapshots.interval={interval}")]);
         }
         if let Subject::Sink { group, .. } = subject {
             command.args(["--set", &format!("kafka.group={group}")]);

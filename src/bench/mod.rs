@@ -25,6 +25,7 @@ mod rig;
 pub mod sample;
 pub mod score;
 pub mod sink;
+pub mod snapshots;
 pub mod state;
 pub mod traffic;
 

@@ -11,6 +11,7 @@ use super::{
     latency::{Latency, LatencyFigures},
     score::ScoreFigures,
     sink::SinkFigures,
+    snapshots::SnapshotFigures,
     state::{MemoryFigures, WindowFigures},
 };
 
@@ -71,6 +72,8 @@ pub struct Figures {
     pub feed: Option<FeedFigures>,
     /// The sink, and the full line.
     pub sink: Option<SinkFigures>,
+    /// Snapshots.
+    pub snapshots: Option<SnapshotFigures>,
     /// The evaluator; the windows' yardstick too.
     pub evaluator: Option<EvaluatorFigures>,
     /// Window step and features.
@@ -100,6 +103,7 @@ impl Report {
         targets.extend(figures.score.iter().flat_map(ScoreFigures::targets));
         targets.extend(figures.feed.iter().flat_map(FeedFigures::targets));
         targets.extend(figures.sink.iter().flat_map(SinkFigures::targets));
+        targets.extend(figures.snapshots.iter().flat_map(SnapshotFigures::targets));
         if let Some(evaluator) = &figures.evaluator {
             targets.push(Target::at_most("one row / library's single row", evaluator.single_ratio(), 0.6));
             targets.push(Target::at_most("a row of 64 / library's single row", evaluator.batch_ratio(), 0.25));
@@ -173,6 +177,9 @@ impl fmt::Display for Figures {
             ] {
                 writeln!(f, "  {name:<38}{:>14.0}", median(rounds.clone()))?;
             }
+        }
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.fmt(f)?;
         }
         if let Some(evaluator) = &self.evaluator {
             writeln!(f, "\n{:<40}{:>14}", "evaluator", "ns a row")?;

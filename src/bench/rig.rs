@@ -19,11 +19,13 @@ use thiserror::Error;
 
 use crate::{
     config::Config,
+    engine::snapshot::Refused,
     kafka::{
         client::{Session, admin_config, describe},
         load::LoadError,
     },
     model::{folder::ModelError, scorer::ScorerError},
+    snapshot::DepotError,
     store::StoreError,
 };
 
@@ -67,6 +69,15 @@ pub enum BenchError {
         /// Why.
         source: io::Error,
     },
+    /// Snapshots could not be stored or read.
+    #[error(transparent)]
+    Depot(#[from] DepotError),
+    /// A snapshot just taken is refused.
+    #[error("a snapshot just taken: {0}")]
+    Refused(#[from] Refused),
+    /// Snapshots could not be compressed.
+    #[error("zstd: {0}")]
+    Pack(#[source] io::Error),
     /// A child ended by itself.
     #[error("{what} ended by itself ({status}); its own lines say why")]
     Ended {

@@ -16,7 +16,7 @@ use crate::{
         measure_memory_apart, pass,
         report::{Figures, Report, Surroundings},
         sample::Sample,
-        score, sink,
+        score, sink, snapshots,
         state::{measure_memory, measure_windows},
     },
     config::Config,
@@ -73,6 +73,8 @@ pub enum Part {
     Feed,
     /// The sink beside a bare COPY, and the full line beside the score role.
     Sink,
+    /// Taking and restoring snapshots, and the line with and without them.
+    Snapshots,
     /// Trees against LightGBM's library.
     Evaluator,
     /// Window step and features against LightGBM's library.
@@ -95,6 +97,17 @@ pub struct MemoryArgs {
     /// Phones.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub phones: u64,
+}
+
+/// The restoring process, which has allocated nothing else.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RestoreArgs {
+    /// Where the snapshots are.
+    #[arg(long)]
+    pub folder: PathBuf,
+    /// Reads the files before the clock runs.
+    #[arg(long)]
+    pub from_memory: bool,
 }
 
 impl Args {
@@ -132,11 +145,19 @@ impl Args {
             say("memory");
             figures.memory = Some(measure_memory_apart(self.phones)?);
         }
-        if [Part::Drain, Part::Latency, Part::Score, Part::Feed, Part::Sink].into_iter().any(|part| self.wants(part)) {
+        if self.wants(Part::Snapshots) {
+            say("snapshots");
+            figures.snapshots = Some(snapshots::measure(self.phones)?);
+        }
+        let on_kafka = [Part::Drain, Part::Latency, Part::Score, Part::Feed, Part::Sink, Part::Snapshots];
+        if on_kafka.into_iter().any(|part| self.wants(part)) {
             let rig = Rig::new(config, arguments(globals))?;
             let rounds = self.rounds as usize;
             if self.wants(Part::Drain) {
                 figures.drain = Some(drain::measure(&rig, &model, self.events, rounds, say)?);
+            }
+            if let Some(figures) = &mut figures.snapshots {
+                figures.overhead = Some(snapshots::overhead(&rig, self.events, rounds, say)?);
             }
             if self.wants(Part::Sink) {
                 if rig.config.sink.database_url.is_none() && self.only.is_empty() {
@@ -182,6 +203,18 @@ impl MemoryArgs {
     pub fn run(&self) -> Result<(), CliError> {
         let mut out = Out::stdout();
         out.json(&measure_memory(self.phones))?;
+        out.finish()
+    }
+}
+
+impl RestoreArgs {
+    /// Restores in this very process and prints the figure as JSON.
+    ///
+    /// # Errors
+    /// The folder holds no snapshots, or standard output is closed.
+    pub fn run(&self) -> Result<(), CliError> {
+        let mut out = Out::stdout();
+        out.json(&snapshots::restore(&self.folder, self.from_memory).map_err(CliError::failed)?)?;
         out.finish()
     }
 }

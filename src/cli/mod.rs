@@ -63,6 +63,9 @@ pub enum Command {
     /// The memory of many phones, for `bench`, which starts it.
     #[command(hide = true)]
     BenchMemory(bench::MemoryArgs),
+    /// The restoring of many phones, for `bench`, which starts it.
+    #[command(hide = true)]
+    BenchRestore(bench::RestoreArgs),
     /// Check, show or describe the configuration.
     Config(config::Args),
     /// Bring the database to this program's schema.
@@ -102,6 +105,7 @@ impl Cli {
             Command::Bench(args) => args.run(&globals),
             Command::BenchPass(args) => args.run(&globals),
             Command::BenchMemory(args) => args.run(),
+            Command::BenchRestore(args) => args.run(),
             Command::Config(args) => args.run(&globals),
             Command::Model(args) => args.run(&globals),
             Command::Migrate(args) => args.run(&globals),
