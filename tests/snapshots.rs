@@ -203,3 +203,64 @@ fn a_restored_line_goes_on_with_the_same_bytes_whenever_its_slices_were_taken() 
     println!("{duplicates} duplicates behind a snapshot, {entered} records during walks");
     assert!(env::var_os("SENTRA_SEED").is_some() || (duplicates > 500 && entered > 5_000), "too dull");
 }
+
+/// A small snapshot with its rules.
+fn small() -> (Vec<u8>, Rules) {
+    let model = tiny::model("1", 0.0);
+    let scene = scene(11, MOST_RECORDS);
+    let mut line = Line::new(&scene, &model);
+    let mut verdicts: Vec<_> = (0..scene.records.len() / 2).map(|_| line.verdict()).collect();
+    (snapshot(&mut line, &mut verdicts, &mut Dice::new(3)).0, scene.rules.clone())
+}
+
+#[test]
+fn a_snapshot_with_any_byte_changed_cut_or_added_is_refused() {
+    let (bytes, rules) = small();
+    let whole = restore(&bytes, &rules, 100).expect("undamaged");
+    assert!(whole.partition.phones() > 0 && whole.end.blocks > 0, "there is something to damage");
+    let refused = |damaged: &[u8], what: &str, at: usize| match restore(damaged, &rules, 100) {
+        Ok(_) => panic!("restored with {what} at {at} of {}", bytes.len()),
+        Err(Refused::Damaged(_) | Refused::NotASnapshot | Refused::Format { .. }) => {}
+        Err(other) => panic!("{what} at {at}: {other}"),
+    };
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            refused(&damaged, "a bit changed", at);
+        }
+        refused(&bytes[..at], "an end cut", at);
+        let mut damaged = bytes.clone();
+        damaged.remove(at);
+        refused(&damaged, "a byte left out", at);
+        damaged.insert(at, bytes[at]);
+        damaged.insert(at, 0x55);
+        refused(&damaged, "a byte added", at);
+    }
+    refused(&[bytes.as_slice(), b"\0"].concat(), "a byte behind", bytes.len());
+    refused(&[bytes.as_slice(), bytes.as_slice()].concat(), "itself behind", bytes.len());
+}
+
+#[test]
+fn what_is_right_but_anothers_is_refused_by_name() {
+    let (bytes, rules) = small();
+    let place = |log, partition, partitions| Place { log: LogId(log), partition, partitions };
+    let read = |place: Place, verdict_log: &str, rules: &Rules| {
+        let own = SnapshotIdentity::new(&place, String::from(verdict_log), rules);
+        let mut restoring = Restoring::new(Arc::new(rules.clone()), place, own).expect("memory");
+        restoring.feed(&bytes).err().map(|why| why.to_string()).unwrap_or_default()
+    };
+    let other = Rules { duplicate_ms: rules.duplicate_ms + 1, ..rules.clone() };
+    for (place, verdict_log, rules, why) in [
+        (place([1; 16], 1, 3), "verdicts", &rules, "another transaction topic"),
+        (place(LOG.0, 1, 3), "others", &rules, "another verdict topic"),
+        (place(LOG.0, 2, 3), "verdicts", &rules, "another partition"),
+        (place(LOG.0, 1, 4), "verdicts", &rules, "another partition"),
+        (place(LOG.0, 1, 3), "verdicts", &other, "other settings"),
+    ] {
+        let said = read(place, verdict_log, rules);
+        assert!(said.contains(why), "{said:?} says {why:?}");
+    }
+    // What only features read does not matter to state.
+    assert_eq!(read(PLACE, "verdicts", &Rules { utc_offset_ms: 0, ..rules.clone() }), "");
+}

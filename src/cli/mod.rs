@@ -16,6 +16,7 @@ mod model;
 mod out;
 mod run;
 pub mod simulate;
+pub mod snapshot;
 mod topics;
 mod train;
 mod verdicts;
@@ -88,6 +89,8 @@ pub enum Command {
     Feed(feed::Args),
     /// Make labelled traffic: into files, to stdout, or to Kafka.
     Simulate(simulate::SimulateArgs),
+    /// List, inspect or verify snapshots of the windows.
+    Snapshot(snapshot::Args),
     /// Train a model on labelled transactions and write its folder.
     Train(train::TrainArgs),
     /// Print completions for a shell.
@@ -117,6 +120,7 @@ impl Cli {
             Command::Health(args) => args.run(&globals),
             Command::Feed(args) => args.run(&globals),
             Command::Simulate(args) => args.run(&globals),
+            Command::Snapshot(args) => args.run(&globals),
             Command::Train(args) => args.run(&globals),
             Command::Completions(args) => args.run(),
         }

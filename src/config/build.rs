@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use super::{
     Backend, Config, ConfigErrors, Environment, FeedConfig, KafkaConfig, LogFormat, ModelConfig, ScoreConfig,
-    ServeConfig, SinkConfig, SnapshotsConfig, TelemetryConfig, TopicsConfig,
-    error::Problem,
-    settings::Settings,
-    table::*,
-    value::{Value, log_id},
+    ServeConfig, SinkConfig, SnapshotsConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings,
+    table::*, value::Value,
 };
 use crate::{
     domain::{
@@ -93,7 +90,7 @@ impl Settings {
             properties.insert(String::from("sasl.password"), password.expose().to_owned());
         }
         let bootstrap_servers = self.text(KAFKA_BOOTSTRAP_SERVERS).to_owned();
-        let embedded_log = log_id(self.text(KAFKA_EMBEDDED_LOG)).map(LogId);
+        let embedded_log = LogId::from_hex(self.text(KAFKA_EMBEDDED_LOG));
         KafkaConfig { bootstrap_servers, group: self.text(KAFKA_GROUP).to_owned(), embedded_log, properties }
     }
 

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use super::secret::Secret;
-use crate::domain::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
+use crate::domain::{
+    identity::LogId,
+    time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
+};
 
 /// What values a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +130,7 @@ impl Kind {
             Self::CallingCode => is_calling_code(text).then(|| owned(text)),
             Self::Listen if text == OFF => Some(Value::Listen(None)),
             Self::Listen => text.parse().ok().map(|address| Value::Listen(Some(address))),
-            Self::LogId => log_id(text).map(|_| owned(text)),
+            Self::LogId => LogId::from_hex(text).map(|_| owned(text)),
             Self::Filter => is_filter(text).then(|| owned(text)),
             Self::Host => is_host(text).then(|| owned(text)),
             Self::Origins => text.split(',').all(is_origin).then(|| owned(text)),
@@ -294,13 +297,6 @@ fn is_topic(name: &str) -> bool {
     (1..=249).contains(&name.len())
         && !matches!(name, "." | "..")
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
-
-/// The bytes of 32 lower-case hex digits that are not all 0.
-pub(super) fn log_id(text: &str) -> Option<[u8; 16]> {
-    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    let number = digits.then(|| u128::from_str_radix(text, 16).ok())??;
-    (number != 0).then(|| number.to_be_bytes())
 }
 
 fn is_calling_code(text: &str) -> bool {

@@ -22,6 +22,18 @@ impl LogId {
         self.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// All 16 bytes in lower-case hex.
+    pub fn hex(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.0))
+    }
+
+    /// The id of 32 lower-case hex digits that are not all 0.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.len() == 32 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        let number = digits.then(|| u128::from_str_radix(text, 16).ok())??;
+        (number != 0).then(|| Self(number.to_be_bytes()))
+    }
+
     /// Whether a text could be the [`LogId::short`] of a log.
     pub fn is_short(text: &str) -> bool {
         text.len() == 8 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))

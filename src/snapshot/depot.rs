@@ -10,7 +10,7 @@ use std::{
 };
 
 use object_store::{
-    MultipartUpload, ObjectStore, PutPayload, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
+    MultipartUpload, ObjectMeta, ObjectStore, PutPayload, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -76,26 +76,50 @@ impl Depot {
     /// # Errors
     /// The location is wrong, or its folder cannot be made.
     pub fn open(location: &str, log: &str, verdict_log: &str) -> Result<Self, DepotError> {
+        let below = format!("{log}-{verdict_log}");
+        if !location.contains("://") {
+            let folder = FilePath::new(location).join(&below);
+            fs::create_dir_all(&folder).map_err(|error| DepotError::Folder { path: folder, error })?;
+        }
+        Self::existing(location, &below)
+    }
+
+    /// Which logs have snapshots at `location`, as [`Depot::existing`] takes them, in order.
+    ///
+    /// # Errors
+    /// The location is wrong, or does not answer.
+    pub fn logs(location: &str) -> Result<Vec<String>, DepotError> {
+        let root = Self::existing(location, "")?;
+        let found = root.runtime.block_on(root.store.list_with_delimiter(Some(&root.prefix)))?;
+        let mut logs: Vec<String> =
+            found.common_prefixes.iter().filter_map(|path| Some(path.filename()?.to_owned())).collect();
+        logs.sort_unstable();
+        Ok(logs)
+    }
+
+    /// Opens what is there `below` the location: `LOG-VERDICTLOG`.
+    ///
+    /// # Errors
+    /// The location is wrong, or a folder that is not there.
+    pub fn existing(location: &str, below: &str) -> Result<Self, DepotError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("snapshot-io")
             .enable_all()
             .build()
             .map_err(DepotError::Runtime)?;
-        let below = format!("{log}-{verdict_log}");
         let (store, prefix, folder): (Arc<dyn ObjectStore>, _, _) = match location.split_once("://") {
             None => {
-                let folder = FilePath::new(location).join(&below);
-                let failed = |error| DepotError::Folder { path: folder.clone(), error };
-                fs::create_dir_all(&folder).map_err(failed)?;
-                let folder = folder.canonicalize().map_err(failed)?;
+                let folder = FilePath::new(location).join(below);
+                let folder = folder.canonicalize().map_err(|error| DepotError::Folder { path: folder, error })?;
                 (Arc::new(LocalFileSystem::new_with_prefix(&folder)?), Path::default(), Some(folder))
             }
             Some(("s3", rest)) => {
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
                 let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build()?;
                 let prefix = Path::parse(prefix.trim_matches('/')).map_err(object_store::Error::from)?;
-                (Arc::new(store), prefix.child(below), None)
+                let prefix = if below.is_empty() { prefix } else { prefix.child(below) };
+                (Arc::new(store), prefix, None)
             }
             Some((scheme, _)) => return Err(DepotError::Location(format!("speaks {scheme}, which Sentra does not"))),
         };
@@ -107,11 +131,19 @@ impl Depot {
     /// # Errors
     /// The store does not answer.
     pub fn list(&self, partition: i32) -> Result<Vec<Name>, DepotError> {
+        Ok(self.sizes(partition)?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The same with the bytes of each.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub fn sizes(&self, partition: i32) -> Result<Vec<(Name, u64)>, DepotError> {
         let found = self.runtime.block_on(self.store.list_with_delimiter(Some(&self.partition(partition))))?;
-        let names = found.objects.iter().filter_map(|object| object.location.filename()?.parse().ok());
-        let mut names: Vec<Name> = names.collect();
-        names.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(names)
+        let named = |object: &ObjectMeta| Some((object.location.filename()?.parse().ok()?, object.size));
+        let mut sizes: Vec<(Name, u64)> = found.objects.iter().filter_map(named).collect();
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(sizes)
     }
 
     /// The partitions that have snapshots, in order.

@@ -12,6 +12,7 @@
 
 mod frames;
 mod restoring;
+mod summary;
 mod taking;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ use crate::domain::{rules::Rules, stored::Damaged};
 
 pub use frames::{FORMAT, FrameKind, FrameReader, FrameWriter};
 pub use restoring::{Restored, Restoring};
+pub use summary::{Summary, Summing};
 pub use taking::{Part, Taking};
 
 /// All that a snapshot says besides its phones and decisions.
@@ -69,8 +71,8 @@ pub struct SnapshotIdentity {
 impl SnapshotIdentity {
     /// The identity of the state that this engine keeps of a partition.
     pub fn new(place: &Place, verdict_log: String, rules: &Rules) -> Self {
-        let log = place.log.0.iter().map(|byte| format!("{byte:02x}")).collect();
         let Place { partition, partitions, .. } = *place;
+        let log = place.log.hex();
         Self { log, verdict_log, partition, partitions, generation: GENERATION, rules: rules.state_hash() }
     }
 

@@ -107,10 +107,10 @@ impl Restoring {
     }
 }
 
-fn read_json<'a, T: serde::Deserialize<'a>>(raw: &'a [u8]) -> Result<T, Refused> {
+pub(super) fn read_json<'a, T: serde::Deserialize<'a>>(raw: &'a [u8]) -> Result<T, Refused> {
     serde_json::from_slice(raw).map_err(|error| Refused::Damaged(error.to_string()))
 }
 
-fn too_short() -> Refused {
+pub(super) fn too_short() -> Refused {
     Refused::Damaged(String::from("it is cut off"))
 }

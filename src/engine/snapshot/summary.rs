@@ -1,0 +1,60 @@
+//! What a snapshot says of itself, whosever it is.
+
+use serde::Serialize;
+
+use super::{End, FrameKind, FrameReader, Head, Refused};
+
+/// A snapshot's first and last frames, and the bytes between.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Its first frame.
+    pub head: Head,
+    /// Its last frame.
+    pub end: End,
+    /// Bytes of all frames before they were compressed.
+    pub raw_bytes: u64,
+}
+
+/// A snapshot being summed up; every checksum is looked at.
+pub struct Summing {
+    frames: FrameReader,
+    head: Option<Head>,
+    end: Option<End>,
+    raw_bytes: u64,
+}
+
+impl Summing {
+    /// Begins.
+    ///
+    /// # Errors
+    /// zstd has no memory.
+    pub fn new() -> Result<Self, Refused> {
+        Ok(Self { frames: FrameReader::new()?, head: None, end: None, raw_bytes: 0 })
+    }
+
+    /// Takes the next piece of its bytes.
+    ///
+    /// # Errors
+    /// It is damaged, or of another format.
+    pub fn feed(&mut self, piece: &[u8]) -> Result<(), Refused> {
+        self.frames.feed(piece);
+        while let Some((kind, raw)) = self.frames.next()? {
+            self.raw_bytes += raw.len() as u64;
+            match kind {
+                FrameKind::Head => self.head = Some(super::restoring::read_json(raw)?),
+                FrameKind::End => self.end = Some(super::restoring::read_json(raw)?),
+                FrameKind::Phones | FrameKind::Decisions => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends: everything was fed.
+    ///
+    /// # Errors
+    /// It is cut off.
+    pub fn finish(self) -> Result<Summary, Refused> {
+        let (head, end) = self.head.zip(self.end).ok_or_else(super::restoring::too_short)?;
+        Ok(Summary { head, end, raw_bytes: self.raw_bytes })
+    }
+}
