@@ -204,7 +204,7 @@ impl Shard {
         slot.engine = Some(restored.unwrap_or_else(|| Partition::new(rules(), place, start.replay_from)));
         slot.decisions = settled.decisions;
         slot.previous = start.previous;
-        slot.delivered = start.last;
+        slot.delivered = start.previous;
         slot.stage = Stage::Replaying { last: start.last, replayed: 0 };
         if let Err(error) = self.input.place(partition, start.replay_from) {
             // Revoked meanwhile: the notice is on its way.
