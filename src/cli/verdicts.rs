@@ -110,13 +110,21 @@ impl TailArgs {
                 continue;
             };
             waited = false;
-            let TailEvent::Accepted { gap, source, message, .. } = event else { continue };
-            let value = message.payload().unwrap_or_default();
+            let (gap, source, message, lost) = match event {
+                TailEvent::Accepted { gap, source, message, .. } => (gap, source, message, false),
+                TailEvent::Lost { gap, source, message } => (gap, source, message, true),
+                _ => continue,
+            };
+            let (partition, value) = (message.partition(), message.payload().unwrap_or_default());
             if gap && self.gaps {
-                eprintln!("sentra: gap before partition {} source offset {source}", message.partition());
+                eprintln!("sentra: gap before partition {partition} source offset {source}");
+            }
+            if lost {
+                eprintln!("sentra: input up to partition {partition} offset {source} was deleted before it was judged");
+                continue;
             }
             let shown = Shown::parse(value);
-            if self.filters.want(message.partition(), &shown) {
+            if self.filters.want(partition, &shown) {
                 if self.json {
                     out.bytes(value)?;
                 } else {
@@ -131,8 +139,8 @@ impl TailArgs {
 fn report(tail: &Tail) {
     let counts = tail.counts();
     eprintln!(
-        "accepted {}, ignored {}, owners {}, unknown {}, gaps {}",
-        counts.accepted, counts.ignored, counts.owners, counts.unknown, counts.gaps
+        "accepted {}, ignored {}, owners {}, lost {}, unknown {}, gaps {}",
+        counts.accepted, counts.ignored, counts.owners, counts.lost, counts.unknown, counts.gaps
     );
     eprintln!("cursor {}", tail.positions().cursor());
 }

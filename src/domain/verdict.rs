@@ -38,6 +38,8 @@ wire_enum! {
         Invalid = "invalid",
         /// A new owner of the partition; no transaction.
         Owner = "owner",
+        /// Input that was deleted before it was judged; no transaction. It stands in the chain as a verdict does.
+        Lost = "lost",
     }
 }
 
@@ -164,6 +166,16 @@ pub struct OwnerRecord<'a> {
 pub struct OwnerSource<'a> {
     pub log: &'a str,
     pub partition: i32,
+}
+
+/// The record that stands for input deleted before it was judged: behind `previous_offset`, up to `offset`.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of schemas/verdict.schema.json, which describes each")]
+pub struct LostRecord<'a> {
+    pub kind: Kind,
+    pub source: Source<'a>,
+    pub decided_at: WallTimeUs,
+    pub schema_version: u32,
 }
 
 /// What a follower of the verdict topic reads of a record; all else is left alone.

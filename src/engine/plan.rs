@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use super::settle::Settled;
+use super::settle::{Doubt, Settled};
 
 /// What the two logs look like at recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,19 @@ pub struct Start {
     pub replay_from: i64,
     /// h: nothing at or below it is emitted again.
     pub last: i64,
-    /// `previous_offset` of the first verdict to come.
+    /// The last offset with an accepted verdict: `previous_offset` of the next one; -1 before the first.
     pub previous: i64,
+    /// Where input was deleted before it was judged, which offsets: their `lost` record comes first.
+    pub lost: Option<Lost>,
+}
+
+/// Input that retention deleted before it was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The first offset without a verdict.
+    pub first: i64,
+    /// The last one.
+    pub last: i64,
 }
 
 /// Why a partition is refused: named, with the way out.
@@ -32,24 +43,16 @@ pub struct Start {
 pub enum Refusal {
     /// The verdict partition's head is gone and nothing in it tells h.
     #[error(
-        "verdict partition starts at {verdict_start} and holds no accepted verdict, so the last judged offset is \
-         unknown; restore the verdict topic, or begin with new topics"
+        "verdict partition starts at {verdict_start} and holds no accepted verdict, and neither a snapshot nor the group's \
+         offset says more, so the last judged offset is unknown; restore the verdict topic, or begin with new topics"
     )]
     Unknown {
         /// Where the verdict partition starts.
         verdict_start: i64,
     },
-    /// Input was deleted before it was judged.
-    #[error(
-        "input starts at {input_start}, but verdicts end at {last}: the records between were deleted unjudged; raise \
-         the input topic's retention, or begin with new topics"
-    )]
-    Lost {
-        /// Where the input starts.
-        input_start: i64,
-        /// The last judged offset.
-        last: i64,
-    },
+    /// The verdict partition is not what the group's checkpoint says.
+    #[error(transparent)]
+    Doubt(#[from] Doubt),
     /// The input log ends before what was judged.
     #[error(
         "input ends at {input_end}, but verdicts reach {last}: this is not the log they were made from; check \
@@ -82,19 +85,22 @@ pub fn plan(logs: Logs, settled: &Settled, held: Option<i64>, log: &str) -> Resu
     if let Some(found) = &settled.foreign {
         return Err(Refusal::Foreign { found: found.clone(), expected: log.to_owned() });
     }
+    if let Some(doubt) = &settled.doubt {
+        return Err(doubt.clone().into());
+    }
     let Logs { input_start, input_end, verdict_start } = logs;
     let Some(last) = settled.last else {
         return match verdict_start {
-            0 => Ok(Start { replay_from: input_start, last: input_start - 1, previous: -1 }),
+            start if start == 0 || settled.untouched => {
+                Ok(Start { replay_from: input_start, last: input_start - 1, previous: -1, lost: None })
+            }
             _ => Err(Refusal::Unknown { verdict_start }),
         };
     };
-    if input_start > last + 1 {
-        return Err(Refusal::Lost { input_start, last });
-    }
     if input_end < last + 1 {
         return Err(Refusal::Truncated { input_end, last });
     }
+    let lost = (input_start > last + 1).then_some(Lost { first: last + 1, last: input_start - 1 });
     let replay_from = held.map_or(input_start, |held| held.max(input_start));
-    Ok(Start { replay_from, last, previous: last })
+    Ok(Start { replay_from, last: lost.map_or(last, |lost| lost.last), previous: last, lost })
 }

@@ -1,8 +1,14 @@
 //! Settling a partition (C1.3): the new owner reads the verdict partition up to its own owner record. That fixes h,
 //! the last input offset with an accepted verdict, and the decisions that duplicates may repeat.
+//!
+//! A checkpoint that the group committed lies on the way, as a rule: reading still begins at the log's start, for the
+//! decisions, but from there on e and h are exact, whatever retention took; and h is never below it. A snapshot's
+//! checkpoint is where reading begins, for its decisions come with it.
+
+use thiserror::Error;
 
 use super::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, Elsewhere},
     decisions::{Decisions, Maker},
     rule::{Fate, Reader, Record},
 };
@@ -17,8 +23,13 @@ pub struct Settling {
     reader: Reader,
     log: String,
     decisions: Decisions,
-    /// h is not below it, whatever is read.
-    floor: i64,
+    /// h is never below it.
+    least: i64,
+    /// Whether e and h were known where reading began: what the rule accepts since is exactly what counts.
+    exact: bool,
+    /// A place ahead at which e and h are known.
+    ahead: Option<Checkpoint>,
+    doubt: Option<Doubt>,
     foreign: Option<String>,
     ignored: u64,
     first_gap: Option<(i64, i64)>,
@@ -29,8 +40,12 @@ pub struct Settling {
 pub struct Settled {
     /// h: the input offset of the last accepted verdict; `None` where the partition holds none.
     pub last: Option<i64>,
+    /// Whether it is known that no verdict was ever accepted.
+    pub untouched: bool,
     /// The decisions of accepted verdicts.
     pub decisions: Decisions,
+    /// Why what was read cannot be all that was written.
+    pub doubt: Option<Doubt>,
     /// Another log's short id, where an accepted verdict bears one.
     pub foreign: Option<String>,
     /// Zombies' verdicts ignored.
@@ -39,26 +54,109 @@ pub struct Settled {
     pub first_gap: Option<(i64, i64)>,
 }
 
+/// The verdict partition contradicts the group's checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Doubt {
+    /// It is of other topics.
+    #[error(
+        "the group's checkpoint is of {0}: a topic was created anew; give the new topics a kafka.group of their own"
+    )]
+    Elsewhere(#[from] Elsewhere),
+    /// It lies beyond the end.
+    #[error(
+        "verdicts end at {end}, but the group's checkpoint lies at {next}: the partition's tail was lost (an unclean \
+         election?); begin with new topics, or delete the group's offset of this partition to judge what was lost again"
+    )]
+    Beyond {
+        /// The checkpoint's next offset.
+        next: i64,
+        /// The partition's end.
+        end: i64,
+    },
+    /// Verdicts it counted are missing.
+    #[error(
+        "verdicts below {next} reach input offset {found}, but the group's checkpoint there says {last}: the partition's \
+         tail was lost and written again (an unclean election?); begin with new topics, or delete the group's offset of \
+         this partition to judge what was lost again"
+    )]
+    Short {
+        /// The checkpoint's next offset.
+        next: i64,
+        /// What was read.
+        found: i64,
+        /// What it says.
+        last: i64,
+    },
+}
+
 impl Settling {
     /// Begins at the verdict partition's first offset; `log` is this transaction topic's short id.
     pub fn new(start: i64, log: String) -> Self {
         let reader = Reader::new(start, None, start);
         // From its very first record on, the chain begins behind -1.
         let reader = if start == 0 { reader.after(Some(-1)) } else { reader };
-        Self { reader, log, decisions: Decisions::default(), floor: -1, foreign: None, ignored: 0, first_gap: None }
+        Self::reading(reader, Decisions::default(), -1, log)
     }
 
     /// Goes on from a checkpoint, with the decisions of offsets up to its h (a snapshot's), in a log that begins at
     /// `log_start`. Where retention has taken records behind the checkpoint, reading begins at the log's start.
     pub fn resume(from: Checkpoint, decisions: Decisions, log_start: i64, log: String) -> Self {
-        let start = from.next.max(log_start);
-        let reader = Reader::new(start, Some(from.epoch), log_start);
-        let reader = if start == from.next { reader.after(Some(from.last)) } else { reader };
-        Self { reader, log, decisions, floor: from.last, foreign: None, ignored: 0, first_gap: None }
+        Self::reading(continuing(from, log_start), decisions, from.last, log)
+    }
+
+    fn reading(reader: Reader, decisions: Decisions, least: i64, log: String) -> Self {
+        let exact = reader.last().is_some();
+        Self {
+            reader,
+            log,
+            decisions,
+            least,
+            exact,
+            ahead: None,
+            doubt: None,
+            foreign: None,
+            ignored: 0,
+            first_gap: None,
+        }
+    }
+
+    /// Settles on no less than the group's checkpoint says, in a verdict partition that now ends at `end`. Call it
+    /// before the first record.
+    pub fn knowing(mut self, told: Result<Option<Checkpoint>, Elsewhere>, end: i64) -> Self {
+        match told {
+            Err(elsewhere) => self.doubt = Some(elsewhere.into()),
+            Ok(Some(Checkpoint { next, .. })) if next > end => self.doubt = Some(Doubt::Beyond { next, end }),
+            Ok(Some(checkpoint)) if checkpoint.next > self.reader.next() => self.ahead = Some(checkpoint),
+            Ok(Some(checkpoint)) if checkpoint.next == self.reader.next() => self.pass(checkpoint),
+            Ok(Some(checkpoint)) if self.reader.epoch().is_none() => {
+                // Retention has taken what lay behind it: its e still tells zombies from owners.
+                self.reader = continuing(checkpoint, self.reader.next());
+                self.least = self.least.max(checkpoint.last);
+            }
+            Ok(_) => {}
+        }
+        self
+    }
+
+    /// The place of a checkpoint is reached.
+    fn pass(&mut self, checkpoint: Checkpoint) {
+        let Checkpoint { next, epoch, last } = checkpoint;
+        if !self.exact {
+            let (at, epoch) = (self.reader.next(), self.reader.epoch().map_or(epoch, |known| known.max(epoch)));
+            self.reader = Reader::new(at, Some(epoch), at).after(Some(last));
+            self.exact = true;
+        }
+        if let Some(found) = self.reader.last().filter(|found| *found < last) {
+            self.doubt.get_or_insert(Doubt::Short { next, found, last });
+        }
+        self.least = self.least.max(last);
     }
 
     /// Takes the record at `offset`. A fate of [`Fate::GoBack`] cannot come up: reading begins at the log's start.
     pub fn take(&mut self, offset: i64, value: &[u8]) -> Fate {
+        if let Some(checkpoint) = self.ahead.take_if(|checkpoint| checkpoint.next <= offset) {
+            self.pass(checkpoint);
+        }
         let head = Head::parse(value);
         let record = Record::of(head.as_ref());
         let before = self.reader.last();
@@ -88,11 +186,19 @@ impl Settling {
 
     /// Ends the reading.
     pub fn finish(self) -> Settled {
-        let Self { reader, decisions, floor, foreign, ignored, first_gap, .. } = self;
+        let Self { reader, decisions, least, doubt, foreign, ignored, first_gap, .. } = self;
         // -1 stands for "before the very first", not for an offset.
-        let last = Some(reader.last().unwrap_or(-1).max(floor)).filter(|last| *last >= 0);
-        Settled { last, decisions, foreign, ignored, first_gap }
+        let last = Some(reader.last().unwrap_or(-1).max(least)).filter(|last| *last >= 0);
+        let untouched = last.is_none() && reader.last() == Some(-1);
+        Settled { last, untouched, decisions, doubt, foreign, ignored, first_gap }
     }
+}
+
+/// A reader that goes on from a checkpoint, or from the log's start where that lies behind it.
+fn continuing(from: Checkpoint, log_start: i64) -> Reader {
+    let start = from.next.max(log_start);
+    let reader = Reader::new(start, Some(from.epoch), log_start);
+    if start == from.next { reader.after(Some(from.last)) } else { reader }
 }
 
 /// The decision a verdict's head tells, where it tells one whole.

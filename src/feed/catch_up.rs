@@ -107,6 +107,11 @@ fn read(topic: &Topic, hub: &Weak<Hub>, cursor: Positions, to: &mpsc::Sender<Cau
                     to.blocking_send(Caught::Verdict(tags, text)).ok()?;
                 }
             }
+            Ok(Some(TailEvent::Lost { gap: true, message, .. })) => {
+                let partition = message.partition();
+                drop(message);
+                to.blocking_send(Caught::Gap(partition)).ok()?;
+            }
             Ok(_) => {}
             Err(error) => return Some(ended(error)),
         }

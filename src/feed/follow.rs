@@ -212,8 +212,10 @@ impl Follower {
             match tail.poll(POLL) {
                 Ok(None) => continue,
                 Ok(Some(TailEvent::Accepted { source, epoch, gap, message })) => {
-                    self.tell(source, epoch, gap, &message)
+                    self.link(source, gap, &message);
+                    self.tell(source, epoch, &message);
                 }
+                Ok(Some(TailEvent::Lost { source, gap, message })) => self.link(source, gap, &message),
                 Ok(Some(_)) => {}
                 Err(error) => return Ended::Failed(error, tail.positions()),
             }
@@ -225,7 +227,8 @@ impl Follower {
         Ended::Stopped
     }
 
-    fn tell(&mut self, source: i64, epoch: i64, gap: bool, message: &BorrowedMessage<'_>) {
+    /// The chain's next link, a verdict or lost input.
+    fn link(&mut self, source: i64, gap: bool, message: &BorrowedMessage<'_>) {
         let partition = message.partition();
         if gap {
             let head = message.payload().and_then(Head::parse);
@@ -235,6 +238,9 @@ impl Follower {
             self.listeners.iter().for_each(|listener| listener.gap(partition));
         }
         self.last.insert(partition, source);
+    }
+
+    fn tell(&self, source: i64, epoch: i64, message: &BorrowedMessage<'_>) {
         let verdict = Arc::new(Accepted::of(source, epoch, message));
         self.listeners.iter().for_each(|listener| listener.accepted(&verdict));
     }

@@ -18,16 +18,16 @@ use super::{
 use crate::{
     domain::{
         time::WallTimeUs,
-        verdict::{Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION},
+        verdict::{Kind, LostRecord, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
     },
     engine::{
         chain::{Chain, Link},
         partition::{Partition, Place},
-        plan::{Logs, plan},
+        plan::{Logs, Lost, plan},
         settle::Settled,
     },
     telemetry::facts::{
-        EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecoveryStarted, ZombieIgnored,
+        EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost, RecoveryStarted, ZombieIgnored,
     },
 };
 
@@ -204,13 +204,30 @@ impl Shard {
         slot.engine = Some(restored.unwrap_or_else(|| Partition::new(rules(), place, start.replay_from)));
         slot.decisions = settled.decisions;
         slot.previous = start.previous;
-        slot.delivered = start.last;
+        slot.delivered = start.previous;
         slot.stage = Stage::Replaying { last: start.last, replayed: 0 };
         if let Err(error) = self.input.place(partition, start.replay_from) {
             // Revoked meanwhile: the notice is on its way.
             tracing::debug!(partition, %error, "the partition cannot be read");
         }
+        if let Some(lost) = start.lost {
+            self.tell_lost(partition, lost);
+        }
         self.replay_done(partition, start.replay_from);
+    }
+
+    /// Names the loss in the verdict topic, as the chain's next link (C1.8).
+    fn tell_lost(&mut self, partition: i32, lost: Lost) {
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        let Some(epoch) = slot.epoch() else { return };
+        let Lost { first, last } = lost;
+        let source = Source { log: &self.short_log, partition, offset: last, previous_offset: slot.previous, epoch };
+        let record =
+            LostRecord { kind: Kind::Lost, source, decided_at: wall_time(), schema_version: SCHEMA_VERSION };
+        let value = serde_json::to_vec(&record).expect("a record of lost input has nothing that JSON cannot hold");
+        slot.previous = last;
+        slot.produce(&self.verdicts, last, None, &value, Vec::new(), None);
+        RecordsLost { partition, first, last }.emit(&self.shared.telemetry);
     }
 
     /// Goes live where the next record, at `next`, lies above h.

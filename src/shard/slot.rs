@@ -80,7 +80,7 @@ pub struct Slot {
     pub chain: Option<Chain>,
     /// `previous_offset` of the next verdict.
     pub previous: i64,
-    /// Input offset of the last acknowledged verdict, -1 before any.
+    /// Input offset of the last acknowledged or settled verdict, -1 before the partition's first.
     pub delivered: i64,
     /// Input offsets of verdicts that await acknowledgement.
     pub inflight: VecDeque<i64>,
@@ -143,9 +143,10 @@ impl Slot {
         self.undelivered() > 0 && matches!(self.stage, Stage::Live | Stage::Replaying { .. })
     }
 
-    /// What is settled of the verdict partition: every acknowledgement so far was contiguous. `None` before the claim.
+    /// What is settled of the verdict partition, where every acknowledgement so far was contiguous: `None` before the
+    /// past is settled, and behind a jump.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
-        let chain = self.chain?;
+        let chain = self.chain.filter(|_| matches!(self.stage, Stage::Live | Stage::Replaying { .. }))?;
         Some(Checkpoint { next: chain.next(), epoch: chain.epoch(), last: self.delivered })
     }
 

@@ -345,7 +345,7 @@ impl Writer<'_> {
 
 impl Slot {
     /// Hands a verdict to the producer, behind those that wait already.
-    fn produce(
+    pub(super) fn produce(
         &mut self,
         verdicts: &Verdicts,
         source: i64,

@@ -96,6 +96,17 @@ pub struct ZombieIgnored {
     pub verdicts: u64,
 }
 
+/// Input was deleted before it was judged; its record stands in the verdict topic.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordsLost {
+    /// The partition.
+    pub partition: i32,
+    /// The first offset without a verdict.
+    pub first: i64,
+    /// The last one.
+    pub last: i64,
+}
+
 /// A verdict does not follow the one before it.
 #[derive(Clone, Copy, Debug)]
 pub struct GapSeen {
@@ -217,6 +228,19 @@ impl Fact for ZombieIgnored {
     fn emit(self, to: &Telemetry) {
         to.metrics.zombies_ignored.inc_by(self.verdicts);
         tracing::warn!(partition = self.partition, verdicts = self.verdicts, "verdicts of a past owner ignored");
+    }
+}
+
+impl Fact for RecordsLost {
+    fn emit(self, to: &Telemetry) {
+        let Self { partition, first, last } = self;
+        to.metrics.lost_records.inc_by((last - first + 1).max(0) as u64);
+        tracing::error!(
+            partition,
+            first,
+            last,
+            "input was deleted before it was judged: raise the transaction topic's retention; its verdicts will never be"
+        );
     }
 }
 

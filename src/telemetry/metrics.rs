@@ -79,6 +79,7 @@ pub struct Metrics {
     pub(super) epochs_taken: IntCounter,
     pub(super) gaps: IntCounter,
     pub(super) zombies_ignored: IntCounter,
+    pub(super) lost_records: IntCounter,
     pub(super) recover: Histogram,
     pub(super) dead_letters: IntCounter,
     pub(super) dead_letters_cut: IntCounter,
@@ -122,6 +123,7 @@ impl Metrics {
             epochs_taken: counter(&to, "sentra_epochs_taken_total", "Owner records appended"),
             gaps: counter(&to, "sentra_gaps_total", "Breaks seen in a chain of verdicts"),
             zombies_ignored: counter(&to, "sentra_zombie_verdicts_ignored_total", "Verdicts of past owners ignored"),
+            lost_records: counter(&to, "sentra_lost_records_total", "Offsets deleted before they were judged"),
             recover: histogram(
                 &to,
                 "sentra_recover_seconds",

@@ -5,7 +5,7 @@
 
 use super::{Position, Span, Until};
 use crate::{
-    domain::verdict::Head,
+    domain::verdict::{Head, Kind},
     engine::rule::{Fate, Reader, Record},
 };
 
@@ -14,12 +14,14 @@ use crate::{
 pub struct Counts {
     /// Verdicts that counted.
     pub accepted: u64,
-    /// Of those, the ones whose chain was broken: verdicts are missing before them.
+    /// Those among them and among records of lost input whose chain was broken: verdicts are missing before them.
     pub gaps: u64,
     /// Zombies' verdicts.
     pub ignored: u64,
     /// Owner records.
     pub owners: u64,
+    /// Records of lost input.
+    pub lost: u64,
     /// Records of an unknown shape.
     pub unknown: u64,
 }
@@ -31,6 +33,8 @@ pub(super) enum Step {
     Pass,
     /// The verdict of this input offset counts.
     Accepted { source: i64, epoch: i64, gap: bool },
+    /// Input up to this offset was lost.
+    Lost { source: i64, gap: bool },
     /// A zombie's.
     Ignored,
     /// An owner record.
@@ -103,8 +107,12 @@ impl Follow {
                     let expected = expected.iter().map(|byte| format!("{byte:02x}")).collect();
                     return Step::OtherLog { found: head.source.log.into_owned(), expected };
                 }
-                counts.accepted += 1;
                 counts.gaps += u64::from(gap);
+                if head.kind == Kind::Lost.as_str() {
+                    counts.lost += 1;
+                    return Step::Lost { source, gap };
+                }
+                counts.accepted += 1;
                 Step::Accepted { source, epoch, gap }
             }
             (Fate::Ignored, ..) => {

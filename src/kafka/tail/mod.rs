@@ -67,6 +67,15 @@ pub enum TailEvent<'a> {
         /// The record: partition, offset, key, value, headers.
         message: BorrowedMessage<'a>,
     },
+    /// Input was deleted before it was judged; no verdict, but a link of the chain.
+    Lost {
+        /// The last input offset of it.
+        source: i64,
+        /// Whether verdicts are missing before it.
+        gap: bool,
+        /// The record.
+        message: BorrowedMessage<'a>,
+    },
     /// A zombie's verdict.
     Ignored(BorrowedMessage<'a>),
     /// An owner record.
@@ -120,6 +129,7 @@ impl Tail {
                 Step::Accepted { source, epoch, gap } => {
                     return Ok(Some(TailEvent::Accepted { source, epoch, gap, message }));
                 }
+                Step::Lost { source, gap } => return Ok(Some(TailEvent::Lost { source, gap, message })),
                 Step::Ignored => return Ok(Some(TailEvent::Ignored(message))),
                 Step::Owner => return Ok(Some(TailEvent::Owner(message))),
                 Step::Unknown => return Ok(Some(TailEvent::Unknown(message))),

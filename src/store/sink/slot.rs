@@ -4,7 +4,7 @@
 //! no topic and writes no row.
 
 use crate::{
-    domain::verdict::Head,
+    domain::verdict::{Head, Kind},
     engine::rule::{Fate, Reader, Record},
     kafka::tail::Span,
     store::verdict::StoredVerdict,
@@ -147,13 +147,18 @@ impl Slot {
         if self.stage != Stage::Running || offset < self.reader.next() {
             return Taken::Stale;
         }
-        let parsed = StoredVerdict::parse(value).filter(|(verdict, _)| verdict.kind.0 != "owner");
+        let parsed = StoredVerdict::parse(value).filter(|(verdict, _)| verdict.kind.0 != Kind::Owner.as_str());
+        let mut lost = false;
         let record = match &parsed {
             Some((verdict, _)) => {
                 let source = &verdict.source;
                 Record::Verdict { epoch: source.epoch, source: source.offset, previous: source.previous_offset }
             }
-            None => Record::of(Head::parse(value).as_ref()),
+            None => {
+                let head = Head::parse(value);
+                lost = head.as_ref().is_some_and(|head| head.kind == Kind::Lost.as_str());
+                Record::of(head.as_ref())
+            }
         };
         let before = self.reader.last();
         let fate = self.reader.take(offset, record);
@@ -175,6 +180,8 @@ impl Slot {
                 self.log.get_or_insert_with(|| log.clone().into_owned());
                 Taken::Store { verdict, whole, gap: before.filter(|_| gap) }
             }
+            // No transaction, and so no row; the chain goes on from it.
+            (Fate::Accepted { .. }, _) if lost => Taken::Pass,
             (Fate::Accepted { .. }, _) => Taken::Skip(Skipped::Unreadable),
             _ => Taken::Pass,
         }
