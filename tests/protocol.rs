@@ -1,9 +1,10 @@
-//! The protocol that decides which verdicts count, on a simulated log (C1): owners that crash, freeze and come back as
-//! zombies, requests that land late, acknowledgements without offsets, retention, readers that join anywhere.
+//! The promise under any schedule of faults, on a simulated log (C1): owners that crash, freeze and come back as zombies,
+//! requests that land late, acknowledgements without offsets, snapshots taken at any moment, lost and damaged,
+//! retention, losses, dead letters, readers that join anywhere, sinks that do not know what became of a transaction.
 //!
-//! The log and the network are the test's; what decides is the engine's own: `Settling`, `plan`, `Chain`,
-//! `Partition`, `Emitter` and the reader's rule. Every owner serves another model, so that a decision made twice
-//! shows. `SENTRA_SEED=<seed>` runs one schedule alone.
+//! The log, the network and the database are the test's; what decides is the program's own: `Settling`, `plan`,
+//! `Chain`, `Partition`, `Emitter`, `Taking` and `Restoring`, the reader's rule and the sink's `Slot`. Every owner serves
+//! another model, so that a decision made twice shows. `SENTRA_SEED=<seed>` runs one schedule alone.
 
 mod simulated;
 mod tiny;
@@ -14,7 +15,7 @@ use std::env;
 use simulated::{Failure, Fault, World};
 
 /// Random schedules a run.
-const SCHEDULES: u64 = 12_000;
+const SCHEDULES: u64 = 20_000;
 
 /// Schedules for the tests of the test.
 const FAULTY_SCHEDULES: u64 = 3_000;
@@ -39,7 +40,7 @@ fn every_offset_counts_once_and_in_order_whatever_crashes() {
         panic!("SENTRA_SEED={seed}: {failure}\n{} schedules failed", failures.len());
     }
     if env::var_os("SENTRA_SEED").is_none() {
-        assert!(met.all_above(1_000), "the schedules grew dull: {met:?}");
+        assert!(met.least() > 250, "the schedules grew dull: {met:?}");
     }
 }
 
@@ -59,4 +60,34 @@ fn where_joining_readers_take_the_first_epoch_they_meet_some_schedules_fail() {
     let joining = failures.iter().all(|(_, failure)| matches!(failure, Failure::Joined { .. }));
     assert!(joining, "it fails for another reason: {failures:?}");
     assert!(failures.len() > 20 || env::var_os("SENTRA_SEED").is_some(), "only {}", failures.len());
+}
+
+/// Tests of the test: each planted mistake makes some schedules fail, in the way that it should.
+fn planted(count: u64, fault: Fault, its_way: fn(&Failure) -> bool) {
+    let (failures, _) = failures(count, fault);
+    let as_expected = failures.iter().filter(|(_, failure)| its_way(failure)).count();
+    println!("with {fault:?} {} of {count} schedules fail, {as_expected} as expected", failures.len());
+    assert!(as_expected > 10 || env::var_os("SENTRA_SEED").is_some(), "only {as_expected} of {failures:?}");
+}
+
+#[test]
+fn with_the_watermark_of_the_walks_end_some_schedules_fail() {
+    planted(FAULTY_SCHEDULES, Fault::WatermarkOfTheEnd, |failure| matches!(failure, Failure::Verdict(_)));
+}
+
+#[test]
+fn where_snapshots_ahead_of_the_verdicts_are_restored_some_schedules_fail() {
+    planted(FAULTY_SCHEDULES, Fault::RestoreAhead, |failure| matches!(failure, Failure::Verdict(_)));
+}
+
+#[test]
+fn where_a_dead_letter_comes_after_its_verdict_some_schedules_fail() {
+    planted(FAULTY_SCHEDULES, Fault::LetterAfterVerdict, |failure| matches!(failure, Failure::Letter(_)));
+}
+
+#[test]
+fn where_decisions_are_not_in_snapshots_some_schedules_fail() {
+    let contradicts = |failure: &Failure| matches!(failure, Failure::Verdict(_) | Failure::Contradiction(_));
+    // Rare: most duplicates follow their originals closely.
+    planted(4 * FAULTY_SCHEDULES, Fault::DecisionsFromMemory, contradicts);
 }

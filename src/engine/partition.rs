@@ -175,9 +175,11 @@ impl Partition {
         &mut self.phones
     }
 
-    /// Records are missing from here on: all that rests on what came before is incomplete.
-    pub fn lose_reach(&mut self) {
+    /// The records up to `start` are gone from the log: state goes on there, and all that rests on what came before is
+    /// incomplete.
+    pub fn go_on_at(&mut self, start: i64) {
         self.reach = Reach::Since(None);
+        self.next = start;
     }
 
     /// Applies the record and judges it.

@@ -27,7 +27,8 @@ use crate::{
         settle::Settled,
     },
     telemetry::facts::{
-        EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost, RecoveryStarted, ZombieIgnored,
+        EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost, RecoveryStarted,
+        ZombieIgnored,
     },
 };
 
@@ -222,8 +223,7 @@ impl Shard {
         let Some(epoch) = slot.epoch() else { return };
         let Lost { first, last } = lost;
         let source = Source { log: &self.short_log, partition, offset: last, previous_offset: slot.previous, epoch };
-        let record =
-            LostRecord { kind: Kind::Lost, source, decided_at: wall_time(), schema_version: SCHEMA_VERSION };
+        let record = LostRecord { kind: Kind::Lost, source, decided_at: wall_time(), schema_version: SCHEMA_VERSION };
         let value = serde_json::to_vec(&record).expect("a record of lost input has nothing that JSON cannot hold");
         slot.previous = last;
         slot.produce(&self.verdicts, last, None, &value, Vec::new(), None);

@@ -118,34 +118,28 @@ fn try_one(
     let rules = Arc::new(shared.config.rules.clone());
     let own = SnapshotIdentity::new(&place, shared.verdict_log.clone(), &rules);
     let begin = || Restoring::new(Arc::clone(&rules), place.clone(), own.clone());
-    let restored = patiently(|| read::<PassedOver>(depot, name, begin()?, partition))?;
-    let Restored { head, end, partition: mut state, decisions } = restored;
+    let mut restored = patiently(|| read::<PassedOver>(depot, name, begin()?, partition))?;
+    let (head, end) = (restored.head.clone(), restored.end);
     if end.end != name.end {
         return Err(Refused::Damaged(String::from("its name is another snapshot's")).into());
     }
+    let decisions = std::mem::take(&mut restored.decisions);
     let verdict_start = readers.verdicts.span(partition, stop)?.start;
     let mut settling = Settling::resume(head.checkpoint, decisions, verdict_start, shared.log.short());
     readers.verdicts.read_range(partition, settling.next(), epoch + 1, stop, |offset, value| {
         settling.take(offset, value.unwrap_or_default());
     })?;
     let settled = settling.finish();
-    let last = settled.last.unwrap_or(-1);
-    if end.end > last + 1 {
-        return Err(Refused::Ahead { end: end.end, last }.into());
-    }
     let input = readers.transactions.span(partition, stop)?;
     if let Some(anchor) = head.anchor.filter(|anchor| anchor.offset >= input.start) {
         check(readers, partition, anchor, stop)?;
     }
-    if input.start > head.bounds.next {
-        // Records behind the walk's begin are gone: what their phones hold may miss them.
-        state.lose_reach();
-    }
+    let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
+    let state = restored.fit(&settled, &logs)?;
     let age = Duration::from_millis((wall_time().0 / 1_000 - head.taken_at_ms).max(0) as u64);
     let (from, phones) = (head.bounds.next, state.phones());
     let took = began.elapsed();
     SnapshotRestored { partition, from, end: end.end, phones, took }.emit(&shared.telemetry);
-    let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
     Ok(Found { base: Base { partition: state, age }, settled, logs })
 }
 

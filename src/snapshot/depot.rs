@@ -15,13 +15,10 @@ use object_store::{
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
-use super::Name;
+use super::{Name, name::superseded};
 
 /// Bytes asked for and sent at a time: S3 wants parts of 5 MiB at least.
 const PIECE: usize = 8 << 20;
-
-/// Snapshots kept of a partition.
-const GENERATIONS: usize = 2;
 
 /// Why the depot cannot be used.
 #[derive(Debug, Error)]
@@ -238,8 +235,7 @@ impl Depot {
     /// Deletes what is lower than the generations kept below `newest`: never anything greater, which another owner
     /// may have written.
     fn prune(&self, partition: i32, newest: Name) -> Result<(), DepotError> {
-        let kept = self.list(partition)?.into_iter().filter(|name| *name <= newest);
-        for name in kept.skip(GENERATIONS) {
+        for name in superseded(&self.list(partition)?, newest) {
             self.runtime.block_on(self.store.delete(&self.partition(partition).child(name.to_string())))?;
         }
         self.clear_remains(partition, newest.epoch);

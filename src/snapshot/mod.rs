@@ -8,5 +8,5 @@ mod name;
 mod writer;
 
 pub use depot::{Depot, DepotError};
-pub use name::{Name, NoName};
+pub use name::{Name, NoName, superseded};
 pub use writer::{Busy, Outcome, SnapshotWriter};

@@ -21,6 +21,15 @@ impl fmt::Display for Name {
     }
 }
 
+/// How many snapshots of a partition are kept.
+const GENERATIONS: usize = 2;
+
+/// Which of `names`, newest first, go once `newest` is published: those lower than the generations kept from it down,
+/// and never a greater one, which another owner may have written.
+pub fn superseded(names: &[Name], newest: Name) -> impl Iterator<Item = Name> {
+    names.iter().copied().filter(move |name| *name <= newest).skip(GENERATIONS)
+}
+
 /// The text is no snapshot's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoName;

@@ -1,15 +1,34 @@
-//! A simulated partition pair: logs, network, group, owners and readers, driven by a seeded schedule.
+//! A simulated partition pair: logs, network, group, snapshots, owners, readers and sinks, driven by a seeded schedule.
 
+mod depot;
+mod judge;
+mod live;
 mod owner;
 mod reader;
+mod sink;
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use sentra::domain::{identity::LogId, rules::Rules, verdict::Head};
+use sentra::{
+    domain::{
+        identity::LogId,
+        rules::Rules,
+        time::{DAY_MS, EventTimeMs, HOUR_MS, MINUTE_MS},
+    },
+    engine::plan::Logs,
+};
 
 use crate::traffic::{Dice, Sent, phone_key};
-use owner::{Emitters, Owner};
+use depot::Depot;
+use live::Emitters;
+use owner::Owner;
 use reader::Follower;
+use sink::{Database, Sink};
+
+const GARBAGE: &[u8] = b"{";
+
+/// When the first transaction may be.
+const BEGIN_MS: i64 = 1_772_352_900_000;
 
 pub const LOG: LogId = LogId([0x5A; 16]);
 
@@ -19,6 +38,14 @@ pub enum Fault {
     None,
     NoOwnerRecord,
     FirstEpochMet,
+    /// A snapshot bears the watermark of its walk's end.
+    WatermarkOfTheEnd,
+    /// Snapshots are published at once, and restored whatever the verdicts say.
+    RestoreAhead,
+    /// The verdict of what cannot be read does not wait for its dead letter.
+    LetterAfterVerdict,
+    /// Decisions are not in snapshots.
+    DecisionsFromMemory,
 }
 
 /// How a schedule failed.
@@ -30,6 +57,12 @@ pub enum Failure {
     Joined { seen: Vec<(i64, i64)>, expected: Vec<(i64, i64)> },
     /// A duplicate repeats another decision than its original's.
     Contradiction(String),
+    /// A verdict differs from the one an undisturbed run gives.
+    Verdict(String),
+    /// A record that cannot be read has a verdict and no dead letter.
+    Letter(i64),
+    /// The rows are not the verdicts that count.
+    Rows(String),
     /// An owner was refused its partition.
     Refused(String),
     /// The line did not finish though all faults had ended.
@@ -42,6 +75,9 @@ impl fmt::Display for Failure {
             Self::Stream(what) => write!(f, "a reader from the start: {what}"),
             Self::Joined { seen, expected } => write!(f, "a reader that joined saw {seen:?} instead of {expected:?}"),
             Self::Contradiction(what) => write!(f, "a duplicate contradicts its original: {what}"),
+            Self::Verdict(what) => write!(f, "not as in an undisturbed run: {what}"),
+            Self::Letter(offset) => write!(f, "{offset} has no dead letter"),
+            Self::Rows(what) => write!(f, "the rows: {what}"),
             Self::Refused(why) => write!(f, "refused: {why}"),
             Self::Stuck => f.write_str("the line does not finish"),
         }
@@ -62,15 +98,24 @@ pub struct Met {
     pub cut_heads: u64,
     pub repeated: u64,
     pub joined: u64,
+    pub snapshots: u64,
+    pub snapshots_harmed: u64,
+    pub restored: u64,
+    pub refused: u64,
+    pub ahead: u64,
+    pub lost: u64,
+    pub sinks_fenced: u64,
 }
 
 impl Met {
-    pub fn all_above(&self, least: u64) -> bool {
-        let Self { crashes, epochs, zombie_verdicts, late_landings, acks_without_offset, jumps, .. } = *self;
-        let Self { epochs_lost, went_back, cut_heads, repeated, joined, .. } = *self;
-        let more = [epochs_lost, went_back, cut_heads, repeated, joined];
-        let all = [crashes, epochs, zombie_verdicts, late_landings, acks_without_offset, jumps];
-        all.iter().chain(&more).all(|count| *count > least)
+    /// The rarest of what every run should meet. (A published snapshot is never ahead of h: that is what is proved.)
+    pub fn least(&self) -> u64 {
+        let Self { crashes, epochs, zombie_verdicts, late_landings, acks_without_offset, jumps, epochs_lost, .. } =
+            self;
+        let Self { went_back, cut_heads, repeated, joined, snapshots, snapshots_harmed, restored, refused, .. } = self;
+        let protocol = [crashes, epochs, zombie_verdicts, late_landings, acks_without_offset, jumps, epochs_lost];
+        let others = [went_back, cut_heads, repeated, joined, snapshots, snapshots_harmed, restored, refused];
+        protocol.into_iter().chain(others).chain([&self.lost, &self.sinks_fenced]).copied().min().unwrap_or(0)
     }
 }
 
@@ -106,7 +151,23 @@ pub struct Shared {
     /// How much of the input has been produced so far.
     pub input_end: i64,
     pub verdicts: VerdictLog,
+    pub depot: Depot,
+    /// Offsets whose dead letters have landed.
+    pub letters: BTreeSet<i64>,
+    /// Dead letters that a planted fault sends behind their verdicts.
+    pub late_letters: Vec<i64>,
     pub fault: Fault,
+}
+
+impl Shared {
+    pub fn logs(&self) -> Logs {
+        Logs { input_start: self.input_start, input_end: self.input_end, verdict_start: self.verdicts.start }
+    }
+
+    /// Whether the record cannot be read.
+    pub fn is_garbage(&self, offset: i64) -> bool {
+        self.input[offset as usize].value.as_deref() == Some(GARBAGE)
+    }
 }
 
 pub struct World {
@@ -118,6 +179,8 @@ pub struct World {
     /// The first reader reads everything from the very start.
     full: Follower,
     joined: Vec<Follower>,
+    database: Database,
+    sinks: [Sink; 2],
     /// May the head be cut in this schedule? Then readers without e may join only where their epoch's record remains.
     retention: bool,
 }
@@ -125,7 +188,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, fault: Fault) -> Self {
         let mut dice = Dice::new(seed ^ 0xABCD_EF01);
-        let length = dice.between(4, 24);
+        let length = dice.between(4, 60);
         let input = transactions(&mut dice, length);
         let retention = dice.percent(40);
         let shared = Shared {
@@ -134,44 +197,61 @@ impl World {
             input_end: dice.between(0, length),
             input,
             verdicts: VerdictLog::default(),
+            depot: Depot::default(),
+            letters: BTreeSet::new(),
+            late_letters: Vec::new(),
             fault,
         };
         let owners = (0..3).map(|_| Owner::default()).collect();
-        Self { dice, shared, owners, assigned: 0, full: Follower::from_start(), joined: Vec::new(), retention }
+        Self {
+            dice,
+            shared,
+            owners,
+            assigned: 0,
+            full: Follower::from_start(),
+            joined: Vec::new(),
+            database: Database::default(),
+            sinks: [Sink::new(), Sink::new()],
+            retention,
+        }
     }
 
     /// A disturbed time, then an undisturbed end; then all is judged.
     pub fn run(mut self, met: &mut Met) -> Result<(), Failure> {
         let emitters = Emitters::new();
-        let steps = self.dice.between(20, 220);
+        let steps = self.dice.between(20, 500);
         for _ in 0..steps {
             self.disturb(&emitters, met)?;
         }
         self.shared.input_end = self.shared.input.len() as i64;
         self.finish(&emitters, met)?;
-        self.judge(met)
+        self.judge(&emitters, met)
     }
 
     fn disturb(&mut self, emitters: &Emitters, met: &mut Met) -> Result<(), Failure> {
         let at = self.dice.below(self.owners.len() as u64) as usize;
         match self.dice.below(100) {
-            0..=4 => self.assigned = at,
-            5..=6 => {
+            0..=1 => self.assigned = at,
+            2..=3 => {
                 met.crashes += u64::from(self.owners[at].is_busy());
                 self.owners[at].crash();
             }
-            7..=8 => self.owners[at].frozen = !self.owners[at].frozen,
-            9..=11 => self.shared.input_end = (self.shared.input_end + 3).min(self.shared.input.len() as i64),
+            4..=5 => self.owners[at].frozen = !self.owners[at].frozen,
+            6..=11 => self.shared.input_end = (self.shared.input_end + 3).min(self.shared.input.len() as i64),
             12..=13 => self.join(met),
             14..=17 => self.cut_heads(met),
-            18..=22 => self.read(met),
-            23..=55 => {
+            18..=21 => self.read(met),
+            22..=24 => self.store(met),
+            25 => self.shared.depot.harm(&mut self.dice, met),
+            26..=30 => self.owners[at].land_letter(&mut self.shared, &mut self.dice),
+            31..=52 => {
                 // Requests in the network land without regard to what has become of their writer.
                 let own = at == self.assigned;
                 let landed = self.owners[at].land(&mut self.shared, &mut self.dice, met);
                 met.late_landings += u64::from(landed && !own);
             }
             _ => {
+                let at = if self.dice.percent(50) { self.assigned } else { at };
                 let assigned = self.assigned == at;
                 self.owners[at].turn(assigned, &mut self.shared, emitters, &mut self.dice, met)?;
             }
@@ -185,6 +265,7 @@ impl World {
             let at = self.dice.below(self.owners.len() as u64) as usize;
             self.owners[at].frozen = false;
             self.owners[at].land(&mut self.shared, &mut self.dice, met);
+            self.owners[at].land_letter(&mut self.shared, &mut self.dice);
             self.owners[at].turn(at == self.assigned, &mut self.shared, emitters, &mut self.dice, met)?;
             let done = self.owners[self.assigned].reached() == Some(self.shared.input.len() as i64);
             if done && self.owners.iter().all(|owner| owner.network.is_empty()) {
@@ -214,7 +295,21 @@ impl World {
         self.joined.push(follower);
     }
 
-    /// Deletes heads as retention does: of the input what was judged, of the verdicts what is older than that.
+    /// One of the sinks reads on, stores, or begins anew.
+    fn store(&mut self, met: &mut Met) {
+        let at = self.dice.below(2) as usize;
+        match self.dice.below(12) {
+            0 => self.sinks[at] = Sink::new(),
+            1..=5 => self.sinks[at].commit(&mut self.database, &self.shared.verdicts, &mut self.dice, met),
+            _ => {
+                let most = self.dice.between(1, 12);
+                self.sinks[at].read(&self.database, &self.shared.verdicts, most);
+            }
+        }
+    }
+
+    /// Deletes heads as retention does: of the input what was judged (and now and then more, which is a loss), of the
+    /// verdicts what is older than that and stored.
     fn cut_heads(&mut self, met: &mut Met) {
         if !self.retention {
             return;
@@ -225,12 +320,13 @@ impl World {
         if last < self.shared.input_start {
             return;
         }
-        let cut = self.dice.between(self.shared.input_start, last);
+        let too_far = if self.dice.percent(30) { self.dice.between(0, 3) } else { 0 };
+        let cut = (self.dice.between(self.shared.input_start, last) + too_far).min(self.shared.input_end);
         // Input retention is longer than the slowest replay; verdict retention is longer than the input's.
         let reading = self.owners.iter().filter_map(Owner::oldest_input_needed).min().unwrap_or(i64::MAX);
         self.shared.input_start = cut.min(reading).max(self.shared.input_start);
         let counted = self.full.seen.iter().find(|(_, source)| *source == self.shared.input_start);
-        let highest = counted.map_or(0, |(at, _)| *at);
+        let highest = counted.map_or(0, |(at, _)| *at).min(self.database.progress.next);
         let readers = self.joined.iter().map(Follower::oldest_needed).min().unwrap_or(i64::MAX);
         let start = self.dice.between(0, highest).min(readers);
         if start > self.shared.verdicts.start && reading > 0 {
@@ -246,72 +342,26 @@ impl World {
             follower.read(&self.shared.verdicts, most, met);
         }
     }
-
-    fn judge(mut self, met: &mut Met) -> Result<(), Failure> {
-        let log = &self.shared.verdicts;
-        self.full.read(log, i64::MAX, met);
-        let sources: Vec<i64> = self.full.seen.iter().map(|(_, source)| *source).collect();
-        let every: Vec<i64> = (0..self.shared.input.len() as i64).collect();
-        if sources != every {
-            return Err(Failure::Stream(format!("accepted {sources:?}")));
-        }
-        if self.full.gaps > 0 {
-            return Err(Failure::Stream(format!("{} gaps in previous_offset", self.full.gaps)));
-        }
-        self.agreeing(met)?;
-        for follower in &mut self.joined {
-            follower.read(log, i64::MAX, met);
-            let suffix = self.full.seen.iter().filter(|(at, _)| *at >= follower.begin);
-            let expected: Vec<(i64, i64)> = suffix.copied().collect();
-            if follower.seen != expected || follower.gaps > 0 {
-                return Err(Failure::Joined { seen: follower.seen.clone(), expected });
-            }
-        }
-        Ok(())
-    }
-
-    /// A duplicate's accepted verdict repeats its original's accepted decision.
-    fn agreeing(&self, met: &mut Met) -> Result<(), Failure> {
-        let mut decided: HashMap<i64, String> = HashMap::new();
-        for (at, source) in &self.full.seen {
-            let value = &self.shared.verdicts.records[*at as usize];
-            let head = Head::parse(value).ok_or(Failure::Stuck)?;
-            let model = head.model.as_ref().map(|model| model.version.to_string());
-            let decision = format!("{:?} {:?} {:?} {model:?}", head.risk_score, head.risk_level, head.recommendation);
-            let whole: serde_json::Value = serde_json::from_slice(value).map_err(|_| Failure::Stuck)?;
-            match whole["duplicate_of"].as_i64() {
-                Some(original) if decided.get(&original) != Some(&decision) => {
-                    let was = decided.get(&original);
-                    return Err(Failure::Contradiction(format!("{source}: {decision}, but {original}: {was:?}")));
-                }
-                Some(_) => met.repeated += 1,
-                // Its original stands in the retained input, and so does the original's verdict.
-                None if whole["flags"].to_string().contains("warming") && self.shared.input_start == 0 => {
-                    return Err(Failure::Contradiction(format!("{source} does not know its original's decision")));
-                }
-                None => {}
-            }
-            decided.insert(*source, decision);
-        }
-        Ok(())
-    }
 }
 
-/// Transactions of two phones, a third of them sent again.
+/// Transactions of two phones, a third of them sent again; time leaps now and then, and many come nearly a day late, or
+/// just too late.
 fn transactions(dice: &mut Dice, length: i64) -> Vec<Sent> {
     let mut sent: Vec<Sent> = Vec::new();
+    let mut now = BEGIN_MS;
     for at in 0..length {
+        now += dice.pick(&[0, MINUTE_MS, HOUR_MS, 3 * HOUR_MS, 25 * HOUR_MS]);
+        let late = dice.pick(&[0, 0, 0, HOUR_MS, 23 * HOUR_MS, DAY_MS - 1, DAY_MS]);
         let again = !sent.is_empty() && dice.percent(33);
         let value = if again {
             sent[dice.below(sent.len() as u64) as usize].value.clone()
         } else if dice.percent(4) {
-            Some(b"{".to_vec())
+            Some(GARBAGE.to_vec())
         } else {
             let phone = phone_key(dice.below(2) as u8);
-            let minute = at.min(59);
-            let (hour, amount) = (dice.between(0, 23), dice.pick(&["20", "5000", "70000.5"]));
+            let (time, amount) = (EventTimeMs(now - late).to_rfc3339(), dice.pick(&["20", "5000", "70000.5"]));
             let text = format!(
-                r#"{{"transaction_id":"T{at}","amount":{amount},"phone_number":"{phone}","timestamp":"2026-03-01T{hour:02}:{minute:02}:00Z","device_id":"d{}"}}"#,
+                r#"{{"transaction_id":"T{at}","amount":{amount},"phone_number":"{phone}","timestamp":"{time}","device_id":"d{}"}}"#,
                 dice.below(3),
             );
             Some(text.into_bytes())

@@ -1,39 +1,29 @@
-//! An owner's life, as the shard lives it: claim, settle, replay, emit, and doubt at a jump. Its requests travel through
-//! a network that outlives it.
+//! An owner's life, as the shard lives it: claim, settle or restore, replay, emit, and doubt at a jump. Its requests
+//! travel through a network that outlives it.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use sentra::{
     domain::{
         time::WallTimeUs,
-        verdict::{Head, Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
+        verdict::{Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION},
     },
     engine::{
         chain::{Chain, Link},
         decisions::Decisions,
-        emit::{Emitter, Stamp},
-        partition::{Partition, Place, Step},
-        plan::{Logs, plan},
+        partition::Partition,
+        plan::plan,
         settle::{Settled, Settling},
+        snapshot::Refused,
     },
-    model::folder::Model,
 };
 
-use super::{Failure, Fault, LOG, Met, Shared};
-use crate::{tiny, traffic::Dice};
-
-/// The most verdicts under way.
-const MOST_UNDER_WAY: usize = 6;
-
-/// Models that decide differently.
-pub struct Emitters(Vec<(Arc<Model>, Emitter)>);
-
-impl Emitters {
-    pub fn new() -> Self {
-        let model = |at: i32| tiny::model(&at.to_string(), f64::from(at) * 0.8 - 1.6);
-        Self((0..5).map(model).map(|model| (Arc::clone(&model), Emitter::new(model, false))).collect())
-    }
-}
+use super::{
+    Failure, Fault, LOG, Met, Shared,
+    depot::{self, PLACE},
+    live::{Emitters, Live, Outbox},
+};
+use crate::traffic::Dice;
 
 /// A request in the network, of a life and an ownership of its owner that may be over.
 pub struct Request {
@@ -48,6 +38,8 @@ pub struct Owner {
     pub network: VecDeque<Request>,
     /// Acknowledgements on their way back.
     acks: VecDeque<(u32, Option<i64>)>,
+    /// Dead letters on their way, by the life that sent them: a producer of their own.
+    letters: VecDeque<(u32, i64)>,
     /// Counts claims: acknowledgements of earlier ones are nobody's.
     ownership: u32,
     pub frozen: bool,
@@ -63,6 +55,8 @@ enum Stage {
     Idle,
     /// The owner record is under way.
     Claiming,
+    /// The owner record stands at this offset.
+    Claimed(i64),
     /// Reading the verdict log up to its epoch, a slice at a time.
     Settling { chain: Chain, settling: Settling },
     /// Silently replaying the input.
@@ -73,16 +67,6 @@ enum Stage {
     Doubting { live: Box<Live>, from: i64 },
     /// A newer owner was seen: it asks the group.
     Fenced,
-}
-
-struct Live {
-    chain: Chain,
-    partition: Partition,
-    decisions: Decisions,
-    emitter: usize,
-    last: i64,
-    previous: i64,
-    under_way: usize,
 }
 
 impl Owner {
@@ -101,7 +85,7 @@ impl Owner {
     /// The next input offset of an owner that has all its verdicts acknowledged.
     pub fn reached(&self) -> Option<i64> {
         match &self.stage {
-            Stage::Emitting(live) if live.under_way == 0 => Some(live.partition.next()),
+            Stage::Emitting(live) if live.under_way() == 0 => Some(live.partition.next()),
             _ => None,
         }
     }
@@ -113,7 +97,7 @@ impl Owner {
                 Some(live.partition.next())
             }
             // It has yet to learn where it begins.
-            Stage::Claiming | Stage::Settling { .. } => Some(0),
+            Stage::Claiming | Stage::Claimed(_) | Stage::Settling { .. } => Some(0),
             Stage::Idle | Stage::Fenced => None,
         }
     }
@@ -135,6 +119,14 @@ impl Owner {
             self.acks.push_back((request.ownership, told));
         }
         true
+    }
+
+    /// The oldest dead letter lands, or is lost with its sender.
+    pub fn land_letter(&mut self, shared: &mut Shared, dice: &mut Dice) {
+        let Some((life, offset)) = self.letters.pop_front() else { return };
+        if life == self.life || dice.percent(50) {
+            shared.letters.insert(offset);
+        }
     }
 
     /// One turn of its loop, unless it is frozen.
@@ -161,10 +153,24 @@ impl Owner {
         }
         self.stage = match std::mem::take(&mut self.stage) {
             Stage::Idle if assigned => self.claim(shared, met),
-            Stage::Settling { chain, settling } => settle(chain, settling, shared, dice)?,
-            Stage::Replaying(live) => replay(live, shared, dice),
-            Stage::Emitting(live) => self.emit(live, shared, emitters, dice),
-            Stage::Doubting { live, from } if live.under_way == 0 => resolve(live, from, shared, met),
+            Stage::Claimed(epoch) => self.recover(epoch, shared, dice, met)?,
+            Stage::Settling { chain, settling } => self.settle(chain, settling, shared, dice)?,
+            Stage::Replaying(mut live) => {
+                if live.replay(shared, dice) {
+                    Stage::Emitting(live)
+                } else {
+                    Stage::Replaying(live)
+                }
+            }
+            Stage::Emitting(live) => self.emit(live, shared, emitters, dice, met),
+            Stage::Doubting { mut live, from } if !live.awaits() => {
+                if live.resolve(from, shared) {
+                    Stage::Emitting(live)
+                } else {
+                    met.epochs_lost += 1;
+                    Stage::Fenced
+                }
+            }
             // The commit is fenced by the group: only the assigned member may claim anew.
             Stage::Fenced if assigned => self.claim(shared, met),
             Stage::Fenced => Stage::Idle,
@@ -178,7 +184,7 @@ impl Owner {
         self.ownership += 1;
         if shared.fault == Fault::NoOwnerRecord {
             // The log's end, with nothing appended there: the epoch is one below the first verdict's position.
-            return settling_at(shared.verdicts.end() - 1, shared);
+            return Stage::Claimed(shared.verdicts.end() - 1);
         }
         self.send(owner_record());
         Stage::Claiming
@@ -188,17 +194,29 @@ impl Owner {
         self.network.push_back(Request { life: self.life, ownership: self.ownership, value });
     }
 
-    fn acknowledged(&mut self, offset: Option<i64>, shared: &Shared, met: &mut Met) {
+    fn send_all(&mut self, out: Outbox) {
+        out.verdicts.into_iter().for_each(|value| self.send(value));
+        self.letters.extend(out.letters.into_iter().map(|offset| (self.life, offset)));
+    }
+
+    fn acknowledged(&mut self, offset: Option<i64>, shared: &mut Shared, met: &mut Met) {
         self.stage = match std::mem::take(&mut self.stage) {
             Stage::Claiming => match offset {
-                Some(epoch) => settling_at(epoch, shared),
+                Some(epoch) => Stage::Claimed(epoch),
                 None => {
                     self.send(owner_record());
                     Stage::Claiming
                 }
             },
+            Stage::Replaying(mut live) => {
+                live.acknowledged(shared);
+                match live.chain.acknowledged(offset) {
+                    Link::Contiguous => Stage::Replaying(live),
+                    Link::Jump { from } => Stage::Doubting { live, from },
+                }
+            }
             Stage::Emitting(mut live) => {
-                live.under_way = live.under_way.saturating_sub(1);
+                live.acknowledged(shared);
                 match live.chain.acknowledged(offset) {
                     Link::Contiguous => Stage::Emitting(live),
                     Link::Jump { from } => {
@@ -208,7 +226,7 @@ impl Owner {
                 }
             }
             Stage::Doubting { mut live, from } => {
-                live.under_way = live.under_way.saturating_sub(1);
+                live.acknowledged(shared);
                 live.chain.acknowledged(offset);
                 Stage::Doubting { live, from }
             }
@@ -217,100 +235,98 @@ impl Owner {
         };
     }
 
-    fn emit(&mut self, mut live: Box<Live>, shared: &Shared, emitters: &Emitters, dice: &mut Dice) -> Stage {
-        for _ in 0..dice.below(4) {
-            let offset = live.partition.next();
-            if offset >= shared.input_end || live.under_way >= MOST_UNDER_WAY {
-                break;
-            }
-            let value = verdict(&mut live, offset, shared, emitters);
-            self.send(value);
-            live.under_way += 1;
-        }
+    fn emit(
+        &mut self,
+        mut live: Box<Live>,
+        shared: &mut Shared,
+        emitters: &Emitters,
+        dice: &mut Dice,
+        met: &mut Met,
+    ) -> Stage {
+        let mut out = Outbox::default();
+        live.emit(shared, emitters, dice, &mut out);
+        live.snapshot(shared, dice, met);
+        self.send_all(out);
+        let late = std::mem::take(&mut shared.late_letters);
+        self.letters.extend(late.into_iter().map(|offset| (self.life, offset)));
         Stage::Emitting(live)
+    }
+
+    /// From the newest snapshot that fits, or else the verdict log is read a slice at a time.
+    fn recover(&mut self, epoch: i64, shared: &Shared, dice: &mut Dice, met: &mut Met) -> Result<Stage, Failure> {
+        let chain = Chain::starting(epoch);
+        let snapshots: Vec<_> = shared.depot.newest_first().collect();
+        for (name, bytes) in snapshots {
+            match restored(bytes, epoch, shared) {
+                Ok((partition, settled)) => {
+                    met.restored += 1;
+                    return self.begin(chain, settled, Some(partition), shared, dice);
+                }
+                Err(Refused::Ahead { .. }) => met.ahead += 1,
+                Err(Refused::Damaged(_) | Refused::NotASnapshot | Refused::Format { .. }) => met.refused += 1,
+                Err(other) => return Err(Failure::Refused(format!("snapshot {name}: {other}"))),
+            }
+        }
+        Ok(Stage::Settling { chain, settling: Settling::new(shared.verdicts.start, LOG.short()) })
+    }
+
+    /// Reads a slice of the verdict log, and plans at its end.
+    fn settle(
+        &mut self,
+        chain: Chain,
+        mut settling: Settling,
+        shared: &Shared,
+        dice: &mut Dice,
+    ) -> Result<Stage, Failure> {
+        for _ in 0..dice.between(1, 20) {
+            if settling.next() > chain.epoch() {
+                return self.begin(chain, settling.finish(), None, shared, dice);
+            }
+            let at = settling.next();
+            settling.take(at, shared.verdicts.get(at));
+        }
+        Ok(Stage::Settling { chain, settling })
+    }
+
+    fn begin(
+        &mut self,
+        chain: Chain,
+        settled: Settled,
+        restored: Option<Partition>,
+        shared: &Shared,
+        dice: &mut Dice,
+    ) -> Result<Stage, Failure> {
+        let held = restored.as_ref().map(Partition::next);
+        let start = plan(shared.logs(), &settled, held, &LOG.short())
+            .map_err(|refusal| Failure::Refused(refusal.to_string()))?;
+        let fresh = || Partition::new(Arc::clone(&shared.rules), PLACE, start.replay_from);
+        let mut live = Live::begin(chain, start, restored.unwrap_or_else(fresh), settled.decisions, dice);
+        if let Some(lost) = start.lost {
+            let mut out = Outbox::default();
+            live.tell_lost(lost.last, &mut out);
+            self.send_all(out);
+        }
+        Ok(Stage::Replaying(Box::new(live)))
     }
 }
 
-fn settling_at(epoch: i64, shared: &Shared) -> Stage {
-    let settling = Settling::new(shared.verdicts.start, LOG.short());
-    Stage::Settling { chain: Chain::starting(epoch), settling }
-}
-
-/// Reads a slice of the verdict log, and plans at its end.
-fn settle(chain: Chain, mut settling: Settling, shared: &Shared, dice: &mut Dice) -> Result<Stage, Failure> {
-    for _ in 0..dice.between(1, 20) {
-        if settling.next() > chain.epoch() {
-            return begin(chain, settling.finish(), shared, dice).map(Box::new).map(Stage::Replaying);
-        }
+/// What a snapshot and the verdicts behind it give.
+fn restored(bytes: &[u8], epoch: i64, shared: &Shared) -> Result<(Partition, Settled), Refused> {
+    let mut restored = depot::restore(bytes, shared)?;
+    let mut decisions = std::mem::take(&mut restored.decisions);
+    if shared.fault == Fault::DecisionsFromMemory {
+        decisions = Decisions::default();
+    }
+    let mut settling = Settling::resume(restored.head.checkpoint, decisions, shared.verdicts.start, LOG.short());
+    while settling.next() <= epoch {
         let at = settling.next();
         settling.take(at, shared.verdicts.get(at));
     }
-    Ok(Stage::Settling { chain, settling })
-}
-
-fn begin(chain: Chain, settled: Settled, shared: &Shared, dice: &mut Dice) -> Result<Live, Failure> {
-    let logs =
-        Logs { input_start: shared.input_start, input_end: shared.input_end, verdict_start: shared.verdicts.start };
-    let start = plan(logs, &settled, None, &LOG.short()).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
-    let place = Place { log: LOG, partition: 0, partitions: 1 };
-    Ok(Live {
-        chain,
-        partition: Partition::new(Arc::clone(&shared.rules), place, start.replay_from),
-        decisions: settled.decisions,
-        emitter: dice.below(5) as usize,
-        last: start.last,
-        previous: start.previous,
-        under_way: 0,
-    })
-}
-
-fn replay(mut live: Box<Live>, shared: &Shared, dice: &mut Dice) -> Stage {
-    for _ in 0..dice.between(1, 30) {
-        let offset = live.partition.next();
-        if offset > live.last {
-            return Stage::Emitting(live);
-        }
-        let event_time = live.partition.replay(&shared.input[offset as usize].record(offset));
-        if let Some(event_time) = event_time {
-            live.decisions.note_time(offset, event_time.0);
-        }
+    let settled = settling.finish();
+    if shared.fault == Fault::RestoreAhead {
+        return Ok((restored.partition, settled));
     }
-    Stage::Replaying(live)
-}
-
-/// Reads what lies behind a jump: a newer owner, or only zombies. Where a part of that was deleted, a newer owner's
-/// record may have been in it: then the epoch counts as lost, too.
-fn resolve(mut live: Box<Live>, from: i64, shared: &Shared, met: &mut Met) -> Stage {
-    let end = shared.verdicts.end();
-    let is_owner = |at: i64| Head::parse(shared.verdicts.get(at)).is_some_and(|head| head.kind == "owner");
-    if from < shared.verdicts.start || (from..end).any(|at| at > live.chain.epoch() && is_owner(at)) {
-        met.epochs_lost += 1;
-        return Stage::Fenced;
-    }
-    live.chain.resume(end);
-    Stage::Emitting(live)
-}
-
-fn verdict(live: &mut Live, offset: i64, shared: &Shared, emitters: &Emitters) -> Arc<[u8]> {
-    let Live { partition, decisions, emitter, previous, chain, .. } = live;
-    let (model, emitter) = &emitters.0[*emitter];
-    let log = LOG.short();
-    let source = Source { log: &log, partition: 0, offset, previous_offset: *previous, epoch: chain.epoch() };
-    let stamp = Stamp { source, decided_at: WallTimeUs(0), processing_time_ms: 1 };
-    let record = shared.input[offset as usize].record(offset);
-    let mut out = Vec::new();
-    match partition.step(&record) {
-        Step::Judged(judged) => {
-            let mut raw = Vec::new();
-            model.raw_batch(&[judged.row], &mut raw);
-            emitter.judged(&judged, raw[0], &stamp, decisions, &mut out);
-        }
-        Step::Invalid(invalid) => {
-            emitter.invalid(&invalid, false, &stamp, &mut out);
-        }
-    }
-    *previous = offset;
-    out.into()
+    Ok((restored.fit(&settled, &shared.logs())?, settled))
 }
 
 fn owner_record() -> Arc<[u8]> {

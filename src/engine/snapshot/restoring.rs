@@ -10,6 +10,8 @@ use crate::{
     engine::{
         decisions::Decisions,
         partition::{Partition, Place},
+        plan::Logs,
+        settle::Settled,
     },
 };
 
@@ -37,6 +39,25 @@ pub struct Restored {
     pub partition: Partition,
     /// Decisions that duplicates may repeat.
     pub decisions: Decisions,
+}
+
+impl Restored {
+    /// The state to replay from, where it fits the logs: `settled` is what the verdicts behind the head's checkpoint say.
+    ///
+    /// # Errors
+    /// It holds records whose verdicts do not count.
+    pub fn fit(self, settled: &Settled, logs: &Logs) -> Result<Partition, Refused> {
+        let Self { head, end, mut partition, .. } = self;
+        let last = settled.last.unwrap_or(-1);
+        if end.end > last + 1 {
+            return Err(Refused::Ahead { end: end.end, last });
+        }
+        if logs.input_start > head.bounds.next {
+            // Records from the walk's begin on are gone: histories may miss them.
+            partition.go_on_at(logs.input_start);
+        }
+        Ok(partition)
+    }
 }
 
 impl Restoring {

@@ -13,7 +13,7 @@ mod batch;
 mod housekeeping;
 mod job;
 mod session;
-mod slot;
+pub mod slot;
 
 use std::{
     collections::BTreeMap,
