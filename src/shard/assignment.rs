@@ -64,14 +64,16 @@ impl Input {
         self.consumer.resume(&self.one(partition, Offset::Invalid)?)
     }
 
-    /// Commits next offsets, for lag monitors only.
+    /// Commits next offsets, for lag monitors, with checkpoints as their metadata, for recovery.
     ///
     /// # Errors
     /// The group refuses; synchronously, that says the partition is no longer ours.
-    pub fn commit(&self, offsets: impl Iterator<Item = (i32, i64)>, mode: CommitMode) -> KafkaResult<()> {
+    pub fn commit(&self, offsets: impl Iterator<Item = (i32, i64, String)>, mode: CommitMode) -> KafkaResult<()> {
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in offsets {
-            list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        for (partition, offset, checkpoint) in offsets {
+            let mut element = list.add_partition(&self.topic, partition);
+            element.set_offset(Offset::Offset(offset))?;
+            element.set_metadata(checkpoint);
         }
         if list.count() == 0 { Ok(()) } else { self.consumer.commit(&list, mode) }
     }

@@ -3,14 +3,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{DeliveryResult, Message},
     producer::ProducerContext,
     types::RDKafkaRespErr,
@@ -37,6 +40,7 @@ pub enum Notice {
 pub struct InputContext {
     topic: String,
     notices: Mutex<Vec<Notice>>,
+    commit_failed: AtomicBool,
 }
 
 /// An acknowledgement, or a failure for good.
@@ -59,12 +63,17 @@ pub struct VerdictContext {
 impl InputContext {
     /// For the transaction topic of this name.
     pub fn new(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), notices: Mutex::default() }
+        Self { topic: topic.to_owned(), notices: Mutex::default(), commit_failed: AtomicBool::default() }
     }
 
     /// Takes what was noted since the last call.
     pub fn take(&self) -> Vec<Notice> {
         std::mem::take(&mut *locked(&self.notices))
+    }
+
+    /// Whether a commit failed since the last call.
+    pub fn commit_failed(&self) -> bool {
+        self.commit_failed.swap(false, Ordering::Relaxed)
     }
 
     fn note(&self, notice: Notice) {
@@ -116,6 +125,13 @@ impl ConsumerContext for InputContext {
         };
         if let Err(error) = done {
             tracing::error!(%error, "an assignment could not be followed");
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "offsets were not committed");
+            self.commit_failed.store(true, Ordering::Relaxed);
         }
     }
 }

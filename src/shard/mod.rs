@@ -10,6 +10,7 @@
 //! A partition that is claimed, settled or replayed holds up no other: all that blocks is done by `recover`'s thread.
 
 mod assignment;
+mod claims;
 mod context;
 mod deliver;
 mod housekeeping;
@@ -135,6 +136,7 @@ pub struct Shard {
     number: usize,
     shared: Shared,
     short_log: String,
+    host: String,
     instance: String,
     input: Input,
     verdicts: Verdicts,
@@ -169,12 +171,14 @@ impl Shard {
     /// A property is wrong, or the model cannot be served.
     pub fn new(number: usize, shared: Shared) -> Result<Self, ShardError> {
         let config = &shared.config;
-        let instance = format!("{}-{}-{number}", host_name(), std::process::id());
+        let host = host_name();
+        let instance = format!("{host}-{}-{number}", std::process::id());
         let scorer = Scorer::new(&shared.model, config.model.backend)?;
         let now = Instant::now();
         Ok(Self {
             number,
             short_log: shared.log.short(),
+            host,
             instance,
             input: Input::subscribe(&consumer_settings(config), &config.topics.transactions)?,
             verdicts: Verdicts::new(config)?,

@@ -18,16 +18,18 @@ use super::{
 use crate::{
     domain::{
         time::WallTimeUs,
-        verdict::{Kind, LostRecord, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
+        verdict::{Digest, Kind, LostRecord, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
     },
     engine::{
         chain::{Chain, Link},
+        edition::{Edition, Superseded},
         partition::{Partition, Place},
         plan::{Logs, Lost, plan},
         settle::Settled,
     },
     telemetry::facts::{
-        EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost, RecoveryStarted, ZombieIgnored,
+        EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost, RecoveryStarted,
+        ZombieIgnored,
     },
 };
 
@@ -76,7 +78,7 @@ impl Shard {
         let due: Vec<(i32, Stage)> = self.slots.values().map(|slot| (slot.partition, slot.stage)).collect();
         for (partition, stage) in due {
             match stage {
-                Stage::Claiming { at } if at <= now && self.shared.gathering.is_over(now) => self.claim(partition),
+                Stage::Claiming { at } if at <= now && self.shared.gathering.is_over(now) => self.look(partition),
                 Stage::Checking { from, asked: false } => self.ask_check(partition, from),
                 Stage::Fenced { at } if at <= now => self.ask_group(partition),
                 _ => {}
@@ -91,6 +93,7 @@ impl Shard {
                 continue;
             };
             match (answer, slot.stage) {
+                (Answer::Looked { edition }, Stage::Looking) => self.looked(partition, edition),
                 (Answer::Settled { settled, logs, base }, Stage::Settling) => {
                     self.settled(partition, *settled, logs, base)
                 }
@@ -151,13 +154,38 @@ impl Shard {
         self.slots.insert(partition, slot);
     }
 
+    /// Asks whom the partition comes from before it is taken.
+    fn look(&mut self, partition: i32) {
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            slot.stage = Stage::Looking;
+            self.recoveries.look(slot.ticket());
+        }
+    }
+
+    fn looked(&mut self, partition: i32, last: Option<Edition>) {
+        match self.may_follow(last) {
+            Ok(()) => self.claim(partition),
+            Err(superseded) => self.refuse(partition, &superseded.to_string()),
+        }
+    }
+
+    /// Whether partitions of an owner of that edition are taken.
+    fn may_follow(&self, last: Option<Edition>) -> Result<(), Superseded> {
+        let config = &self.shared.config;
+        if config.score.take_over { Ok(()) } else { Edition::own(&config.rules).follows(last) }
+    }
+
     fn claim(&mut self, partition: i32) {
+        let Edition { generation, hash } = Edition::own(&self.shared.config.rules);
         let record = OwnerRecord {
             kind: Kind::Owner,
             source: OwnerSource { log: &self.short_log, partition },
             group: &self.shared.config.kafka.group,
             instance: &self.instance,
             version: env!("CARGO_PKG_VERSION"),
+            host: &self.host,
+            engine_generation: generation,
+            engine_hash: Digest(hash),
             decided_at: wall_time(),
             schema_version: SCHEMA_VERSION,
         };
@@ -191,6 +219,10 @@ impl Shard {
         if let Some((expected, found)) = settled.first_gap {
             GapSeen { partition, expected, found }.emit(&telemetry);
         }
+        // The record that it was taken with is there: where this comes to light only now, the one before stands still.
+        if let Err(superseded) = self.may_follow(settled.edition) {
+            return self.refuse(partition, &superseded.to_string());
+        }
         let held = base.as_ref().map(|base| base.partition.next());
         let start = match plan(logs, &settled, held, &self.short_log) {
             Ok(start) => start,
@@ -206,6 +238,7 @@ impl Shard {
         slot.previous = start.previous;
         slot.delivered = start.previous;
         slot.stage = Stage::Replaying { last: start.last, replayed: 0 };
+        slot.committed = slot.checkpoint();
         if let Err(error) = self.input.place(partition, start.replay_from) {
             // Revoked meanwhile: the notice is on its way.
             tracing::debug!(partition, %error, "the partition cannot be read");
@@ -222,8 +255,7 @@ impl Shard {
         let Some(epoch) = slot.epoch() else { return };
         let Lost { first, last } = lost;
         let source = Source { log: &self.short_log, partition, offset: last, previous_offset: slot.previous, epoch };
-        let record =
-            LostRecord { kind: Kind::Lost, source, decided_at: wall_time(), schema_version: SCHEMA_VERSION };
+        let record = LostRecord { kind: Kind::Lost, source, decided_at: wall_time(), schema_version: SCHEMA_VERSION };
         let value = serde_json::to_vec(&record).expect("a record of lost input has nothing that JSON cannot hold");
         slot.previous = last;
         slot.produce(&self.verdicts, last, None, &value, Vec::new(), None);
@@ -282,7 +314,9 @@ impl Shard {
     /// A synchronous commit, which the group's generation fences, tells whether the partition is still ours.
     fn ask_group(&mut self, partition: i32) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
-        match self.input.commit([(partition, slot.delivered + 1)].into_iter(), CommitMode::Sync) {
+        let known = slot.committed.map(|checkpoint| checkpoint.to_text(&self.shared.between()));
+        let offset = (partition, slot.next_undelivered(), known.unwrap_or_default());
+        match self.input.commit([offset].into_iter(), CommitMode::Sync) {
             Ok(()) => self.claim_anew(partition, Duration::ZERO),
             Err(error) => {
                 tracing::info!(partition, %error, "fenced by the group");

@@ -20,6 +20,8 @@ pub enum Stage {
         /// When to append it.
         at: Instant,
     },
+    /// `recover` looks whom the partition comes from.
+    Looking,
     /// The owner record awaits its acknowledgement.
     Claimed,
     /// `recover` reads the verdict partition up to the epoch.
@@ -92,6 +94,8 @@ pub struct Slot {
     pub since: Instant,
     /// How old the snapshot was that the state came from, at the time; `None` where it came from the log.
     pub restored_age: Option<Duration>,
+    /// The newest checkpoint handed to the group, or known when the past was settled.
+    pub committed: Option<Checkpoint>,
     abandoned: Abandoned,
 }
 
@@ -123,6 +127,7 @@ impl Slot {
             throttled: false,
             since: now,
             restored_age: None,
+            committed: None,
             abandoned: Abandoned::default(),
         }
     }
@@ -148,6 +153,12 @@ impl Slot {
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let chain = self.chain.filter(|_| matches!(self.stage, Stage::Live | Stage::Replaying { .. }))?;
         Some(Checkpoint { next: chain.next(), epoch: chain.epoch(), last: self.delivered })
+    }
+
+    /// The next input offset to be judged, all below it being settled or acknowledged.
+    pub fn next_undelivered(&self) -> i64 {
+        let state = self.engine.as_ref().map_or(0, Partition::next);
+        if self.delivered >= 0 { self.delivered + 1 } else { self.inflight.front().copied().unwrap_or(state) }
     }
 
     /// Whether every verdict about an input offset below `end` is acknowledged.

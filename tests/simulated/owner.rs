@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 use sentra::{
     domain::{
         time::WallTimeUs,
-        verdict::{Head, Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
+        verdict::{Digest, Head, Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
     },
     engine::{
         chain::{Chain, Link},
@@ -320,6 +320,9 @@ fn owner_record() -> Arc<[u8]> {
         group: "g",
         instance: "i",
         version: "v",
+        host: "h",
+        engine_generation: 1,
+        engine_hash: Digest(7),
         decided_at: WallTimeUs(0),
         schema_version: SCHEMA_VERSION,
     };
