@@ -27,6 +27,8 @@ use crate::kafka::client::{self, Session};
 pub enum Notice {
     /// Partitions came; they are paused at the log's start.
     Assigned(Vec<i32>),
+    /// Partitions are to go, once they are drained and given up.
+    Leaving(Vec<i32>),
     /// Partitions went.
     Revoked(Vec<i32>),
     /// No broker is reached, or it refuses us.
@@ -41,6 +43,8 @@ pub struct InputContext {
     topic: String,
     notices: Mutex<Vec<Notice>>,
     commit_failed: AtomicBool,
+    /// Whether partitions are given up here, not by the turn.
+    at_once: AtomicBool,
 }
 
 /// An acknowledgement, or a failure for good.
@@ -63,7 +67,22 @@ pub struct VerdictContext {
 impl InputContext {
     /// For the transaction topic of this name.
     pub fn new(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), notices: Mutex::default(), commit_failed: AtomicBool::default() }
+        Self {
+            topic: topic.to_owned(),
+            notices: Mutex::default(),
+            commit_failed: AtomicBool::new(false),
+            at_once: AtomicBool::new(true),
+        }
+    }
+
+    /// The same for one that gives partitions up when they are drained.
+    pub fn draining(topic: &str) -> Self {
+        Self { at_once: AtomicBool::new(false), ..Self::new(topic) }
+    }
+
+    /// From now on partitions go at once.
+    pub fn close_soon(&self) {
+        self.at_once.store(true, Ordering::Relaxed);
     }
 
     /// Takes what was noted since the last call.
@@ -117,6 +136,11 @@ impl ConsumerContext for InputContext {
                 let placed = partitions.set_all_offsets(Offset::Beginning);
                 self.note(Notice::Assigned(numbers));
                 placed.and_then(|()| consumer.incremental_assign(partitions)).and_then(|()| consumer.pause(partitions))
+            }
+            // What the group believes lost is another's by now: there is nothing to hand over.
+            _ if !self.at_once.load(Ordering::Relaxed) && !consumer.assignment_lost() => {
+                self.note(Notice::Leaving(numbers));
+                Ok(())
             }
             _ => {
                 self.note(Notice::Revoked(numbers));

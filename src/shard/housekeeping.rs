@@ -32,6 +32,7 @@ impl Shard {
                     self.join();
                     partitions.into_iter().for_each(|partition| self.assigned(partition));
                 }
+                Notice::Leaving(partitions) => self.drain(partitions),
                 Notice::Revoked(partitions) => partitions.into_iter().for_each(|partition| self.revoked(partition)),
                 Notice::Trouble(why) => BrokerLost { shard: self.number, why: &why }.emit(&self.shared.telemetry),
                 Notice::Connected(ends) => {
@@ -66,7 +67,7 @@ impl Shard {
     /// Sends held verdicts whose dead letters are settled, in order.
     pub(super) fn release_held(&mut self) {
         for slot in self.slots.values_mut().filter(|slot| !slot.held.is_empty()) {
-            if !matches!(slot.stage, Stage::Live | Stage::Replaying { .. }) {
+            if !matches!(slot.stage, Stage::Live | Stage::Replaying { .. } | Stage::Leaving { clean: true }) {
                 continue;
             }
             while let Some(held) = slot.held.front() {

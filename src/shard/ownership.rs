@@ -88,6 +88,10 @@ impl Shard {
 
     /// Takes what `recover` found out.
     pub(super) fn take_answers(&mut self) {
+        // Placing one partition would tell the group that the leaving ones are given up.
+        if self.leaving.is_some() {
+            return;
+        }
         while let Some((Ticket { partition, generation, .. }, answer)) = self.recoveries.answer() {
             let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.generation == generation) else {
                 continue;
@@ -120,9 +124,11 @@ impl Shard {
         if let Some(source) = slot.inflight.pop_front() {
             slot.delivered = source;
         }
-        if let Link::Jump { from } = chain.acknowledged(offset)
-            && matches!(slot.stage, Stage::Live | Stage::Replaying { .. })
-        {
+        let Link::Jump { from } = chain.acknowledged(offset) else { return };
+        if let Stage::Leaving { clean } = &mut slot.stage {
+            // The next owner reads what lies between.
+            *clean = false;
+        } else if matches!(slot.stage, Stage::Live | Stage::Replaying { .. }) {
             slot.stage = Stage::Checking { from, asked: false };
             tracing::warn!(
                 partition = ack.partition,
@@ -137,8 +143,8 @@ impl Shard {
     pub(super) fn claim_all_anew(&mut self) {
         let partitions: Vec<i32> = self.slots.keys().copied().collect();
         for partition in partitions {
-            let refused = self.slots.get(&partition).is_some_and(|slot| slot.stage == Stage::Refused);
-            if !refused {
+            let stays = |slot: &Slot| matches!(slot.stage, Stage::Refused | Stage::Leaving { .. });
+            if !self.slots.get(&partition).is_some_and(stays) {
                 self.stand_still(partition);
                 self.claim_anew(partition, Duration::from_secs(1));
             }
@@ -333,7 +339,7 @@ impl Shard {
         }
     }
 
-    fn stand_still(&self, partition: i32) {
+    pub(super) fn stand_still(&self, partition: i32) {
         if let Err(error) = self.input.pause(partition) {
             tracing::debug!(partition, %error, "the partition cannot be paused");
         }

@@ -47,6 +47,11 @@ pub enum Stage {
         /// When to ask.
         at: Instant,
     },
+    /// Nothing new is taken: what is under way is acknowledged, then the partition is given up.
+    Leaving {
+        /// Whether every acknowledgement so far was contiguous.
+        clean: bool,
+    },
     /// Not served until someone acts.
     Refused,
 }
@@ -145,13 +150,18 @@ impl Slot {
 
     /// Whether a stop has to wait for it.
     pub fn is_busy(&self) -> bool {
-        self.undelivered() > 0 && matches!(self.stage, Stage::Live | Stage::Replaying { .. })
+        self.undelivered() > 0 && self.is_in_order()
+    }
+
+    /// Whether it is past recovery, and every acknowledgement so far was contiguous.
+    fn is_in_order(&self) -> bool {
+        matches!(self.stage, Stage::Live | Stage::Replaying { .. } | Stage::Leaving { clean: true })
     }
 
     /// What is settled of the verdict partition, where every acknowledgement so far was contiguous: `None` before the
     /// past is settled, and behind a jump.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
-        let chain = self.chain.filter(|_| matches!(self.stage, Stage::Live | Stage::Replaying { .. }))?;
+        let chain = self.chain.filter(|_| self.is_in_order())?;
         Some(Checkpoint { next: chain.next(), epoch: chain.epoch(), last: self.delivered })
     }
 

@@ -59,7 +59,7 @@ impl Sink {
                 Notice::Assigned(partitions) => {
                     partitions.into_iter().for_each(|partition| _ = self.slots.insert(partition, Slot::new()));
                 }
-                Notice::Revoked(partitions) => self.revoked(&partitions),
+                Notice::Revoked(partitions) | Notice::Leaving(partitions) => self.revoked(&partitions),
                 Notice::Trouble(why) => {
                     let first = !std::mem::replace(&mut self.topic_lost, true);
                     self.telemetry.emit(TopicLost { why: &why, first });
