@@ -3,6 +3,7 @@
 //! A role is a thread that returns when `stop` is set; whatever ends by itself ends the process. It decides nothing
 //! about records.
 
+mod membership;
 mod score;
 
 use std::{
@@ -64,6 +65,29 @@ pub enum AppError {
     /// Topics that production does not accept, one a line.
     #[error("{0}\nENVIRONMENT=production refuses what development warns of; see sentra topics check")]
     Unfit(String),
+    /// Another process of this host has this one's name.
+    #[error(
+        "score.instance: another process of this host is {instance} in group {group}; give each process of the group a \
+         score.instance of its own"
+    )]
+    InstanceTaken {
+        /// The name.
+        instance: String,
+        /// The group.
+        group: String,
+    },
+    /// A group on several hosts whose snapshots are not shared.
+    #[error(
+        "snapshots.location: {folder} is a folder of this host, and {hosts} is in the group too: a partition that moves \
+         between hosts would be replayed from the log, or lose what the log no longer has; give all of them one \
+         snapshots.location (s3://…, or a shared folder), or accept that with snapshots.local_only = true"
+    )]
+    SeveralHosts {
+        /// The folder.
+        folder: String,
+        /// The other hosts.
+        hosts: String,
+    },
     /// The HTTP interface cannot start, or ended.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -92,6 +116,18 @@ pub enum AppError {
     /// The stop took too long.
     #[error("the roles did not stop within {}.5 s; what was in flight is left to the next owner", STOP_BUDGET.as_secs())]
     SlowStop,
+}
+
+impl AppError {
+    /// Whether another start with the same settings would end the same way.
+    pub fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::InstanceTaken { .. }
+                | Self::SeveralHosts { .. }
+                | Self::Shard { error: ShardError::Fenced { .. }, .. }
+        )
+    }
 }
 
 /// Runs these roles until `stop` is set.

@@ -14,7 +14,7 @@ use sentra::{
         identity::LogId,
         rules::Rules,
         time::WallTimeUs,
-        verdict::{Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
+        verdict::{Digest, Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
     },
     engine::{
         decisions::Decisions,
@@ -123,6 +123,9 @@ fn owner_record() -> Vec<u8> {
         group: "g",
         instance: "i",
         version: "v",
+        host: "host",
+        engine_generation: 1,
+        engine_hash: Digest(7),
         decided_at: WallTimeUs(0),
         schema_version: SCHEMA_VERSION,
     };

@@ -249,6 +249,9 @@ fn what_the_code_writes_of_each_kind_validates_and_of_no_other() {
         group: "sentra",
         instance: "host-1-0",
         version: "0.1.0",
+        host: "host",
+        engine_generation: 1,
+        engine_hash: Digest(7),
         decided_at: WallTimeUs(1),
         schema_version: SCHEMA_VERSION,
     };

@@ -101,7 +101,7 @@ fn zombies_are_ignored_and_each_verdict_counts_once() {
     let mut tail = open(&topic, From::Earliest, Until::End);
     let wanted = [(0, 1, 0, false), (0, 2, 1, false), (0, 5, 2, false), (0, 7, 3, false), (0, 9, 4, false)];
     assert_eq!(rest(&mut tail), wanted);
-    assert_eq!(tail.counts(), Counts { accepted: 5, gaps: 0, ignored: 2, owners: 2, unknown: 1 });
+    assert_eq!(tail.counts(), Counts { accepted: 5, gaps: 0, ignored: 2, owners: 2, lost: 0, unknown: 1 });
     let at = |partition, next, epoch, last| Position { partition, next, epoch, last };
     assert_eq!(tail.positions().partitions, [at(0, 10, Some(3), Some(4)), at(1, 0, None, Some(-1))]);
     assert_eq!(tail.positions().log, Some([0x7f, 0x3a, 0x9c, 0x01]));

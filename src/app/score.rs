@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::AppError;
+use super::{
+    AppError,
+    membership::{Membership, check_hosts},
+};
 use crate::{
     config::{Config, Environment},
     domain::identity::LogId,
@@ -47,6 +50,8 @@ pub(super) fn run(
     let surveyor = Surveyor::new(&config)?;
     let Some(layout) = survey(&surveyor, shards, &telemetry, stop)? else { return Ok(()) };
     judge(&config)?;
+    let membership = Membership::take(&config)?;
+    check_hosts(&config, stop)?;
     let shared = Shared {
         model,
         log: LogId(*layout.log.as_bytes()),
@@ -54,6 +59,7 @@ pub(super) fn run(
         verdict_log: layout.verdict_log.to_string(),
         depot: depot(&config, &layout)?,
         verdict_partitions: layout.verdicts,
+        instance: membership.instance.clone(),
         gathering: Arc::new(Gathering::of(shards)),
         stop: Arc::clone(stop),
         telemetry,

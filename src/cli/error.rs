@@ -10,6 +10,9 @@ pub enum CliError {
     /// The configuration is wrong; exit code 78, one line a problem.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// The configuration is wrong in a way that only the cluster shows; exit code 78.
+    #[error("{0}")]
+    Settings(String),
     /// Standard output cannot be written; a reader that has seen enough (`| head`) is no failure.
     #[error("standard output cannot be written: {0}")]
     Stdout(#[from] io::Error),
@@ -46,7 +49,7 @@ impl CliError {
     /// 1, 2 for wrong usage, 78 for the configuration; 0 where the reader of a pipe simply left.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Config(_) => EXIT_CONFIG,
+            Self::Config(_) | Self::Settings(_) => EXIT_CONFIG,
             Self::Usage(_) => EXIT_USAGE,
             Self::Stdout(_) if self.is_closed_pipe() => 0,
             Self::Stdout(_) | Self::Failed(_) | Self::No => 1,

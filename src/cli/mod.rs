@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod feed;
 mod health;
+mod leave;
 mod migrate;
 mod model;
 mod out;
@@ -83,6 +84,8 @@ pub enum Command {
     Doctor(doctor::Args),
     /// Ask a running process whether it is ready: exit code 0 or 1.
     Health(health::Args),
+    /// Let a process that will not come back leave the group, so that others take its partitions at once.
+    Leave(leave::Args),
     /// Show what the served model is worth.
     Model(model::Args),
     /// Follow the live feed in a terminal.
@@ -111,6 +114,7 @@ impl Cli {
             Command::BenchRestore(args) => args.run(),
             Command::Config(args) => args.run(&globals),
             Command::Model(args) => args.run(&globals),
+            Command::Leave(args) => args.run(&globals),
             Command::Migrate(args) => args.run(&globals),
             Command::Demo(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),

@@ -37,7 +37,10 @@ impl Args {
         init_log(&config.telemetry).map_err(CliError::failed)?;
         let stop = Arc::new(AtomicBool::new(false));
         watch_signals(&stop)?;
-        app::run(config, &self.roles, &stop).map_err(CliError::failed)
+        app::run(config, &self.roles, &stop).map_err(|error| match error.is_configuration() {
+            true => CliError::Settings(error.to_string()),
+            false => CliError::failed(error),
+        })
     }
 }
 

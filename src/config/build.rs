@@ -57,6 +57,8 @@ impl Settings {
                 linger_ms: self.int(SCORE_LINGER_MS) as u32,
                 undelivered: self.int(SCORE_UNDELIVERED) as usize,
                 features: self.bool(VERDICT_FEATURES),
+                instance: self.get(SCORE_INSTANCE).is_set().then(|| self.text(SCORE_INSTANCE).to_owned()),
+                take_over: self.bool(SCORE_TAKE_OVER),
             },
             snapshots: self.snapshots(),
             telemetry: self.telemetry(),

@@ -116,6 +116,10 @@ pub struct ScoreConfig {
     pub undelivered: usize,
     /// Whether verdicts carry their features (`verdict.features`).
     pub features: bool,
+    /// This process's name in its group: its shards are static members of it. `None` is chosen by `app`.
+    pub instance: Option<String>,
+    /// Whether partitions of another edition's owner are taken over.
+    pub take_over: bool,
 }
 
 /// Logs, metrics and health.

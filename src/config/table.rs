@@ -147,6 +147,10 @@ settings! {
         "Milliseconds the producer waits for more verdicts to send together.");
     SCORE_UNDELIVERED: Setting::new("score.undelivered", Kind::Int(1, 1_000_000), "10000",
         "Unacknowledged verdicts of one partition at which that partition is paused.");
+    SCORE_INSTANCE: Setting::unset("score.instance", Kind::Text,
+        "This process's name in its group, of its own in the whole group: its shards keep their partitions over a restart within the session. In production the host's name when unset; in development none, and shards leave as they stop.");
+    SCORE_TAKE_OVER: Setting::new("score.take_over", Kind::Bool, "false",
+        "Take partitions whose last owner works by other settings or a newer engine: for one deliberate start of all processes.");
 
     SNAPSHOTS_LOCATION: Setting::new("snapshots.location", Kind::Text, "snapshots",
         "Where snapshots of the windows are kept: a folder, s3://bucket/prefix, or off. S3 credentials come from the AWS_* variables.");

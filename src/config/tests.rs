@@ -63,7 +63,18 @@ fn every_default_is_valid_and_equals_the_rules_own() {
     assert_eq!(config.kafka.bootstrap_servers, "localhost:9092");
     assert!(config.kafka.properties.is_empty());
     assert_eq!(config.topics.verdicts, "sentra.verdicts");
-    assert_eq!(config.score, ScoreConfig { shards: 0, batch: 256, linger_ms: 5, undelivered: 10_000, features: false });
+    assert_eq!(
+        config.score,
+        ScoreConfig {
+            shards: 0,
+            batch: 256,
+            linger_ms: 5,
+            undelivered: 10_000,
+            features: false,
+            instance: None,
+            take_over: false
+        }
+    );
     assert_eq!(config.telemetry.listen, Some("127.0.0.1:9464".parse().unwrap()));
     assert_eq!(config.model, ModelConfig { path: PathBuf::from("models"), backend: Backend::Compiled });
     assert!(config.sink.database_url.is_none());

@@ -137,13 +137,19 @@ impl Serialize for Features<'_> {
     }
 }
 
-/// A feature digest as 16 hex digits.
+/// A 64-bit hash as 16 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub u64);
 
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:016x}", self.0))
+        serializer.collect_str(self)
     }
 }
 
@@ -156,6 +162,9 @@ pub struct OwnerRecord<'a> {
     pub group: &'a str,
     pub instance: &'a str,
     pub version: &'a str,
+    pub host: &'a str,
+    pub engine_generation: u32,
+    pub engine_hash: Digest,
     pub decided_at: WallTimeUs,
     pub schema_version: u32,
 }
@@ -200,6 +209,10 @@ pub struct Head<'a> {
     pub group: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub instance: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub engine_generation: Option<u32>,
+    #[serde(borrow, default)]
+    pub engine_hash: Option<Cow<'a, str>>,
 }
 
 /// A verdict's or an owner record's source; an owner's has neither offset nor epoch.

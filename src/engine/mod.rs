@@ -17,6 +17,7 @@ pub const GENERATION: u32 = 1;
 pub mod chain;
 pub mod checkpoint;
 pub mod decisions;
+pub mod edition;
 pub mod emit;
 pub mod partition;
 pub mod phones;

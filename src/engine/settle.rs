@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::{
     checkpoint::{Checkpoint, Elsewhere},
     decisions::{Decisions, Maker},
+    edition::Edition,
     rule::{Fate, Reader, Record},
 };
 use crate::domain::{
@@ -30,6 +31,8 @@ pub struct Settling {
     /// A place ahead at which e and h are known.
     ahead: Option<Checkpoint>,
     doubt: Option<Doubt>,
+    /// What the last two owner records name: the newest is the reader's own.
+    editions: [Option<Edition>; 2],
     foreign: Option<String>,
     ignored: u64,
     first_gap: Option<(i64, i64)>,
@@ -46,6 +49,8 @@ pub struct Settled {
     pub decisions: Decisions,
     /// Why what was read cannot be all that was written.
     pub doubt: Option<Doubt>,
+    /// What the owner before worked with, where its record names it.
+    pub edition: Option<Edition>,
     /// Another log's short id, where an accepted verdict bears one.
     pub foreign: Option<String>,
     /// Zombies' verdicts ignored.
@@ -114,6 +119,7 @@ impl Settling {
             exact,
             ahead: None,
             doubt: None,
+            editions: [None; 2],
             foreign: None,
             ignored: 0,
             first_gap: None,
@@ -163,6 +169,7 @@ impl Settling {
         let fate = self.reader.take(offset, record);
         match (fate, record, head) {
             (Fate::Ignored, ..) => self.ignored += 1,
+            (Fate::Owner, _, Some(head)) => self.editions = [self.editions[1], Edition::of(&head)],
             (Fate::Accepted { gap }, Record::Verdict { source, previous, .. }, Some(head)) => {
                 if gap && self.first_gap.is_none() {
                     self.first_gap = Some((before.unwrap_or(-1), previous));
@@ -186,11 +193,11 @@ impl Settling {
 
     /// Ends the reading.
     pub fn finish(self) -> Settled {
-        let Self { reader, decisions, least, doubt, foreign, ignored, first_gap, .. } = self;
+        let Self { reader, decisions, least, doubt, editions: [edition, _], foreign, ignored, first_gap, .. } = self;
         // -1 stands for "before the very first", not for an offset.
         let last = Some(reader.last().unwrap_or(-1).max(least)).filter(|last| *last >= 0);
         let untouched = last.is_none() && reader.last() == Some(-1);
-        Settled { last, untouched, decisions, doubt, foreign, ignored, first_gap }
+        Settled { last, untouched, decisions, doubt, edition, foreign, ignored, first_gap }
     }
 }
 

@@ -7,7 +7,13 @@ use rdkafka::{
 };
 
 use super::context::InputContext;
-use crate::{config::Config, kafka::client::consumer_config};
+use crate::{
+    config::Config,
+    kafka::{
+        client::consumer_config,
+        group::{member_name, name_client},
+    },
+};
 
 /// How a shard's consumer is set; the benchmark's yardsticks take the same.
 pub(crate) fn consumer_settings(config: &Config) -> ClientConfig {
@@ -15,6 +21,22 @@ pub(crate) fn consumer_settings(config: &Config) -> ClientConfig {
     client.set("statistics.interval.ms", "2000");
     if client.get("session.timeout.ms").is_none() {
         client.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
+    }
+    client
+}
+
+/// A static member is back within this time, or its partitions go to others.
+const STATIC_SESSION_MS: (&str, &str) = ("10000", "2500");
+
+/// How a shard's consumer is set in its group: its host named, and its own name where the process has one.
+pub(super) fn member_settings(config: &Config, instance: Option<&str>, shard: usize) -> ClientConfig {
+    let mut client = consumer_settings(config);
+    name_client(&mut client, &config.kafka);
+    if let Some(instance) = instance {
+        client.set("group.instance.id", member_name(instance, shard));
+        if !config.kafka.properties.contains_key("session.timeout.ms") {
+            client.set("session.timeout.ms", STATIC_SESSION_MS.0).set("heartbeat.interval.ms", STATIC_SESSION_MS.1);
+        }
     }
     client
 }
@@ -32,7 +54,19 @@ impl Input {
     /// # Errors
     /// A property is wrong.
     pub fn subscribe(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
-        let consumer: BaseConsumer<InputContext> = settings.create_with_context(InputContext::new(topic))?;
+        Self::made(settings, topic, InputContext::new(topic))
+    }
+
+    /// The same, but that partitions which are to go are given up by [`Input::give_up`], once they are drained.
+    ///
+    /// # Errors
+    /// A property is wrong.
+    pub fn join(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
+        Self::made(settings, topic, InputContext::draining(topic))
+    }
+
+    fn made(settings: &ClientConfig, topic: &str, context: InputContext) -> Result<Self, KafkaError> {
+        let consumer: BaseConsumer<InputContext> = settings.create_with_context(context)?;
         consumer.subscribe(&[topic])?;
         Ok(Self { consumer, topic: topic.to_owned() })
     }
@@ -46,6 +80,22 @@ impl Input {
         self.consumer.incremental_assign(&self.one(partition, Offset::Offset(offset))?)?;
         // A pause outlives the assignment it was made in.
         self.resume(partition)
+    }
+
+    /// Lets go of partitions that the group wants back. All that one notice named go together: the group goes on as
+    /// soon as some do.
+    ///
+    /// # Errors
+    /// They are no longer assigned.
+    pub fn give_up(&self, partitions: &[i32]) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        partitions.iter().for_each(|partition| drop(list.add_partition(&self.topic, *partition)));
+        self.consumer.incremental_unassign(&list)
+    }
+
+    /// From now on partitions go at once: nobody waits for them to be drained.
+    pub fn close_soon(&self) {
+        self.consumer.context().close_soon();
     }
 
     /// Reads nothing more of `partition` for now; what was prefetched of it is thrown away and read again later.
@@ -64,14 +114,16 @@ impl Input {
         self.consumer.resume(&self.one(partition, Offset::Invalid)?)
     }
 
-    /// Commits next offsets, for lag monitors only.
+    /// Commits next offsets, for lag monitors, with checkpoints as their metadata, for recovery.
     ///
     /// # Errors
     /// The group refuses; synchronously, that says the partition is no longer ours.
-    pub fn commit(&self, offsets: impl Iterator<Item = (i32, i64)>, mode: CommitMode) -> KafkaResult<()> {
+    pub fn commit(&self, offsets: impl Iterator<Item = (i32, i64, String)>, mode: CommitMode) -> KafkaResult<()> {
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in offsets {
-            list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        for (partition, offset, checkpoint) in offsets {
+            let mut element = list.add_partition(&self.topic, partition);
+            element.set_offset(Offset::Offset(offset))?;
+            element.set_metadata(checkpoint);
         }
         if list.count() == 0 { Ok(()) } else { self.consumer.commit(&list, mode) }
     }
@@ -80,5 +132,12 @@ impl Input {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition_offset(&self.topic, partition, offset)?;
         Ok(list)
+    }
+}
+
+impl Drop for Input {
+    /// Closing waits for the partitions to be given up.
+    fn drop(&mut self) {
+        self.close_soon();
     }
 }

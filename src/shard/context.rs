@@ -3,14 +3,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{DeliveryResult, Message},
     producer::ProducerContext,
     types::RDKafkaRespErr,
@@ -24,6 +27,8 @@ use crate::kafka::client::{self, Session};
 pub enum Notice {
     /// Partitions came; they are paused at the log's start.
     Assigned(Vec<i32>),
+    /// Partitions are to go, once they are drained and given up.
+    Leaving(Vec<i32>),
     /// Partitions went.
     Revoked(Vec<i32>),
     /// No broker is reached, or it refuses us.
@@ -37,6 +42,9 @@ pub enum Notice {
 pub struct InputContext {
     topic: String,
     notices: Mutex<Vec<Notice>>,
+    commit_failed: AtomicBool,
+    /// Whether partitions are given up here, not by the turn.
+    at_once: AtomicBool,
 }
 
 /// An acknowledgement, or a failure for good.
@@ -59,12 +67,32 @@ pub struct VerdictContext {
 impl InputContext {
     /// For the transaction topic of this name.
     pub fn new(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), notices: Mutex::default() }
+        Self {
+            topic: topic.to_owned(),
+            notices: Mutex::default(),
+            commit_failed: AtomicBool::new(false),
+            at_once: AtomicBool::new(true),
+        }
+    }
+
+    /// The same for one that gives partitions up when they are drained.
+    pub fn draining(topic: &str) -> Self {
+        Self { at_once: AtomicBool::new(false), ..Self::new(topic) }
+    }
+
+    /// From now on partitions go at once.
+    pub fn close_soon(&self) {
+        self.at_once.store(true, Ordering::Relaxed);
     }
 
     /// Takes what was noted since the last call.
     pub fn take(&self) -> Vec<Notice> {
         std::mem::take(&mut *locked(&self.notices))
+    }
+
+    /// Whether a commit failed since the last call.
+    pub fn commit_failed(&self) -> bool {
+        self.commit_failed.swap(false, Ordering::Relaxed)
     }
 
     fn note(&self, notice: Notice) {
@@ -109,6 +137,11 @@ impl ConsumerContext for InputContext {
                 self.note(Notice::Assigned(numbers));
                 placed.and_then(|()| consumer.incremental_assign(partitions)).and_then(|()| consumer.pause(partitions))
             }
+            // What the group believes lost is another's by now: there is nothing to hand over.
+            _ if !self.at_once.load(Ordering::Relaxed) && !consumer.assignment_lost() => {
+                self.note(Notice::Leaving(numbers));
+                Ok(())
+            }
             _ => {
                 self.note(Notice::Revoked(numbers));
                 consumer.incremental_unassign(partitions)
@@ -116,6 +149,13 @@ impl ConsumerContext for InputContext {
         };
         if let Err(error) = done {
             tracing::error!(%error, "an assignment could not be followed");
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "offsets were not committed");
+            self.commit_failed.store(true, Ordering::Relaxed);
         }
     }
 }

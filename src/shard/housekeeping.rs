@@ -19,8 +19,8 @@ const HOUSE_EVERY: Duration = Duration::from_secs(1);
 /// Phones of a partition looked at each time for what they hold needlessly: a million take a quarter of an hour.
 const SWEPT_AT_ONCE: usize = 1_024;
 
-/// Offsets are committed so often: lag monitors read them, recovery does not.
-const COMMIT_EVERY: Duration = Duration::from_secs(5);
+/// Offsets and checkpoints are committed so often, of partitions that moved.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 impl Shard {
     /// Follows what librdkafka noted inside poll.
@@ -32,6 +32,7 @@ impl Shard {
                     self.join();
                     partitions.into_iter().for_each(|partition| self.assigned(partition));
                 }
+                Notice::Leaving(partitions) => self.drain(partitions),
                 Notice::Revoked(partitions) => partitions.into_iter().for_each(|partition| self.revoked(partition)),
                 Notice::Trouble(why) => BrokerLost { shard: self.number, why: &why }.emit(&self.shared.telemetry),
                 Notice::Connected(ends) => {
@@ -66,7 +67,7 @@ impl Shard {
     /// Sends held verdicts whose dead letters are settled, in order.
     pub(super) fn release_held(&mut self) {
         for slot in self.slots.values_mut().filter(|slot| !slot.held.is_empty()) {
-            if !matches!(slot.stage, Stage::Live | Stage::Replaying { .. }) {
+            if !matches!(slot.stage, Stage::Live | Stage::Replaying { .. } | Stage::Leaving { clean: true }) {
                 continue;
             }
             while let Some(held) = slot.held.front() {
@@ -134,10 +135,19 @@ impl Shard {
         Ok(())
     }
 
-    /// Commits what is acknowledged, for lag monitors. A failure while the group rebalances means nothing.
+    /// Commits what is acknowledged, where that is more than before. A failure while the group rebalances means
+    /// nothing: what is still owned afterwards is committed again.
     pub(super) fn commit(&mut self) {
-        let settled = self.slots.values().filter(|slot| slot.delivered >= 0);
-        let offsets: Vec<(i32, i64)> = settled.map(|slot| (slot.partition, slot.delivered + 1)).collect();
+        let failed = self.input.consumer.context().commit_failed();
+        let between = self.shared.between();
+        let mut offsets = Vec::new();
+        for slot in self.slots.values_mut() {
+            let Some(checkpoint) = slot.checkpoint() else { continue };
+            if failed || slot.committed != Some(checkpoint) {
+                slot.committed = Some(checkpoint);
+                offsets.push((slot.partition, slot.next_undelivered(), checkpoint.to_text(&between)));
+            }
+        }
         if let Err(error) = self.input.commit(offsets.into_iter(), CommitMode::Async) {
             tracing::debug!(%error, "offsets were not committed");
         }

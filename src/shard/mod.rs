@@ -10,9 +10,11 @@
 //! A partition that is claimed, settled or replayed holds up no other: all that blocks is done by `recover`'s thread.
 
 mod assignment;
+mod claims;
 mod context;
 mod deliver;
 mod housekeeping;
+mod leaving;
 mod letters;
 mod ownership;
 mod recover;
@@ -30,14 +32,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{consumer::Consumer, error::KafkaError};
+use rdkafka::{
+    consumer::Consumer,
+    error::{KafkaError, RDKafkaErrorCode},
+};
 use thiserror::Error;
 
 use crate::{
     config::Config,
     domain::{features::Row, identity::LogId},
     engine::emit::Emitter,
-    kafka::tail::TailError,
+    kafka::{
+        group::{host_name, member_name},
+        tail::TailError,
+    },
     model::{
         folder::Model,
         scorer::{Scorer, ScorerError},
@@ -45,10 +53,12 @@ use crate::{
     snapshot::Depot,
     telemetry::{Tally, Telemetry},
 };
+use assignment::member_settings;
 pub(crate) use assignment::{Input, consumer_settings};
 pub(crate) use context::Notice;
 use deliver::Verdicts;
 pub(crate) use deliver::producer_settings;
+use leaving::Leaving;
 use letters::DeadLetters;
 use recover::Recoveries;
 use slot::Slot;
@@ -72,6 +82,17 @@ pub enum ShardError {
     /// The model cannot be served by the chosen backend.
     #[error(transparent)]
     Scorer(#[from] ScorerError),
+    /// Another process took this one's place in the group.
+    #[error(
+        "another process joined group {group} as {member} and took this one's place; give each process of the group a \
+         score.instance of its own"
+    )]
+    Fenced {
+        /// The group.
+        group: String,
+        /// The static member's name.
+        member: String,
+    },
     /// The consumer or its subscription failed for good.
     #[error("the consumer failed for good: {0}")]
     Fatal(String),
@@ -94,6 +115,8 @@ pub struct Shared {
     pub partitions: i32,
     /// How many the verdict topic has.
     pub verdict_partitions: i32,
+    /// This process's name in its group, where its shards are static members.
+    pub instance: Option<String>,
     /// Which shards of this process have joined the group.
     pub gathering: Arc<Gathering>,
     /// Set once to stop.
@@ -135,6 +158,7 @@ pub struct Shard {
     number: usize,
     shared: Shared,
     short_log: String,
+    host: String,
     instance: String,
     input: Input,
     verdicts: Verdicts,
@@ -143,6 +167,8 @@ pub struct Shard {
     scorer: Scorer,
     emitter: Emitter,
     slots: Slots,
+    /// Partitions that the group wants back.
+    leaving: Option<Leaving>,
     snapshots: Option<Snapshots>,
     /// When each partition's epochs were lost lately, for slots come and go.
     losses: HashMap<i32, Vec<Instant>>,
@@ -169,20 +195,26 @@ impl Shard {
     /// A property is wrong, or the model cannot be served.
     pub fn new(number: usize, shared: Shared) -> Result<Self, ShardError> {
         let config = &shared.config;
-        let instance = format!("{}-{}-{number}", host_name(), std::process::id());
+        let host = host_name();
+        let instance = format!("{host}-{}-{number}", std::process::id());
         let scorer = Scorer::new(&shared.model, config.model.backend)?;
         let now = Instant::now();
         Ok(Self {
             number,
             short_log: shared.log.short(),
+            host,
             instance,
-            input: Input::subscribe(&consumer_settings(config), &config.topics.transactions)?,
+            input: Input::join(
+                &member_settings(config, shared.instance.as_deref(), number),
+                &config.topics.transactions,
+            )?,
             verdicts: Verdicts::new(config)?,
             letters: DeadLetters::new(config),
             recoveries: Recoveries::start(number, &shared)?,
             scorer,
             emitter: Emitter::new(Arc::clone(&shared.model), config.score.features),
             slots: Slots::default(),
+            leaving: None,
             snapshots: shared.depot.clone().map(|depot| Snapshots::start(number, depot, &shared)).transpose()?,
             losses: HashMap::new(),
             generations: 0,
@@ -207,6 +239,19 @@ impl Shard {
         Ok(())
     }
 
+    /// Why the consumer failed for good.
+    fn ended(&self, error: &KafkaError) -> ShardError {
+        let fatal = self.input.consumer.client().fatal_error();
+        let is_fenced = matches!(fatal, Some((RDKafkaErrorCode::FencedInstanceId, _)));
+        match self.shared.instance.as_deref().filter(|_| is_fenced) {
+            Some(instance) => {
+                let group = self.shared.config.kafka.group.clone();
+                ShardError::Fenced { group, member: member_name(instance, self.number) }
+            }
+            None => ShardError::Fatal(fatal.map_or_else(|| error.to_string(), |(_, reason)| reason)),
+        }
+    }
+
     /// Ordered stop: no new records, the last verdicts acknowledged, offsets committed, the group left.
     fn finish(&mut self) {
         let deadline = Instant::now() + STOP_BUDGET;
@@ -216,10 +261,10 @@ impl Shard {
             self.release_held();
         }
         self.commit();
-        self.input.consumer.unsubscribe();
+        self.input.close_soon();
+        // A static member keeps its place for its session: who leaves for good says `sentra leave`.
+        if self.shared.instance.is_none() {
+            self.input.consumer.unsubscribe();
+        }
     }
-}
-
-fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "host".into(), |name| name.trim().to_owned())
 }

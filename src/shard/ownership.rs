@@ -18,10 +18,11 @@ use super::{
 use crate::{
     domain::{
         time::WallTimeUs,
-        verdict::{Kind, LostRecord, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
+        verdict::{Digest, Kind, LostRecord, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
     },
     engine::{
         chain::{Chain, Link},
+        edition::{Edition, Superseded},
         partition::{Partition, Place},
         plan::{Logs, Lost, plan},
         settle::Settled,
@@ -77,7 +78,7 @@ impl Shard {
         let due: Vec<(i32, Stage)> = self.slots.values().map(|slot| (slot.partition, slot.stage)).collect();
         for (partition, stage) in due {
             match stage {
-                Stage::Claiming { at } if at <= now && self.shared.gathering.is_over(now) => self.claim(partition),
+                Stage::Claiming { at } if at <= now && self.shared.gathering.is_over(now) => self.look(partition),
                 Stage::Checking { from, asked: false } => self.ask_check(partition, from),
                 Stage::Fenced { at } if at <= now => self.ask_group(partition),
                 _ => {}
@@ -87,11 +88,16 @@ impl Shard {
 
     /// Takes what `recover` found out.
     pub(super) fn take_answers(&mut self) {
+        // Placing one partition would tell the group that the leaving ones are given up.
+        if self.leaving.is_some() {
+            return;
+        }
         while let Some((Ticket { partition, generation, .. }, answer)) = self.recoveries.answer() {
             let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.generation == generation) else {
                 continue;
             };
             match (answer, slot.stage) {
+                (Answer::Looked { edition }, Stage::Looking) => self.looked(partition, edition),
                 (Answer::Settled { settled, logs, base }, Stage::Settling) => {
                     self.settled(partition, *settled, logs, base)
                 }
@@ -118,9 +124,11 @@ impl Shard {
         if let Some(source) = slot.inflight.pop_front() {
             slot.delivered = source;
         }
-        if let Link::Jump { from } = chain.acknowledged(offset)
-            && matches!(slot.stage, Stage::Live | Stage::Replaying { .. })
-        {
+        let Link::Jump { from } = chain.acknowledged(offset) else { return };
+        if let Stage::Leaving { clean } = &mut slot.stage {
+            // The next owner reads what lies between.
+            *clean = false;
+        } else if matches!(slot.stage, Stage::Live | Stage::Replaying { .. }) {
             slot.stage = Stage::Checking { from, asked: false };
             tracing::warn!(
                 partition = ack.partition,
@@ -135,8 +143,8 @@ impl Shard {
     pub(super) fn claim_all_anew(&mut self) {
         let partitions: Vec<i32> = self.slots.keys().copied().collect();
         for partition in partitions {
-            let refused = self.slots.get(&partition).is_some_and(|slot| slot.stage == Stage::Refused);
-            if !refused {
+            let stays = |slot: &Slot| matches!(slot.stage, Stage::Refused | Stage::Leaving { .. });
+            if !self.slots.get(&partition).is_some_and(stays) {
                 self.stand_still(partition);
                 self.claim_anew(partition, Duration::from_secs(1));
             }
@@ -152,13 +160,38 @@ impl Shard {
         self.slots.insert(partition, slot);
     }
 
+    /// Asks whom the partition comes from before it is taken.
+    fn look(&mut self, partition: i32) {
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            slot.stage = Stage::Looking;
+            self.recoveries.look(slot.ticket());
+        }
+    }
+
+    fn looked(&mut self, partition: i32, last: Option<Edition>) {
+        match self.may_follow(last) {
+            Ok(()) => self.claim(partition),
+            Err(superseded) => self.refuse(partition, &superseded.to_string()),
+        }
+    }
+
+    /// Whether partitions of an owner of that edition are taken.
+    fn may_follow(&self, last: Option<Edition>) -> Result<(), Superseded> {
+        let config = &self.shared.config;
+        if config.score.take_over { Ok(()) } else { Edition::own(&config.rules).follows(last) }
+    }
+
     fn claim(&mut self, partition: i32) {
+        let Edition { generation, hash } = Edition::own(&self.shared.config.rules);
         let record = OwnerRecord {
             kind: Kind::Owner,
             source: OwnerSource { log: &self.short_log, partition },
             group: &self.shared.config.kafka.group,
             instance: &self.instance,
             version: env!("CARGO_PKG_VERSION"),
+            host: &self.host,
+            engine_generation: generation,
+            engine_hash: Digest(hash),
             decided_at: wall_time(),
             schema_version: SCHEMA_VERSION,
         };
@@ -192,6 +225,10 @@ impl Shard {
         if let Some((expected, found)) = settled.first_gap {
             GapSeen { partition, expected, found }.emit(&telemetry);
         }
+        // The record that it was taken with is there: where this comes to light only now, the one before stands still.
+        if let Err(superseded) = self.may_follow(settled.edition) {
+            return self.refuse(partition, &superseded.to_string());
+        }
         let held = base.as_ref().map(|base| base.partition.next());
         let start = match plan(logs, &settled, held, &self.short_log) {
             Ok(start) => start,
@@ -207,6 +244,7 @@ impl Shard {
         slot.previous = start.previous;
         slot.delivered = start.previous;
         slot.stage = Stage::Replaying { last: start.last, replayed: 0 };
+        slot.committed = slot.checkpoint();
         if let Err(error) = self.input.place(partition, start.replay_from) {
             // Revoked meanwhile: the notice is on its way.
             tracing::debug!(partition, %error, "the partition cannot be read");
@@ -282,7 +320,9 @@ impl Shard {
     /// A synchronous commit, which the group's generation fences, tells whether the partition is still ours.
     fn ask_group(&mut self, partition: i32) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
-        match self.input.commit([(partition, slot.delivered + 1)].into_iter(), CommitMode::Sync) {
+        let known = slot.committed.map(|checkpoint| checkpoint.to_text(&self.shared.between()));
+        let offset = (partition, slot.next_undelivered(), known.unwrap_or_default());
+        match self.input.commit([offset].into_iter(), CommitMode::Sync) {
             Ok(()) => self.claim_anew(partition, Duration::ZERO),
             Err(error) => {
                 tracing::info!(partition, %error, "fenced by the group");
@@ -299,7 +339,7 @@ impl Shard {
         }
     }
 
-    fn stand_still(&self, partition: i32) {
+    pub(super) fn stand_still(&self, partition: i32) {
         if let Err(error) = self.input.pause(partition) {
             tracing::debug!(partition, %error, "the partition cannot be paused");
         }

@@ -19,6 +19,7 @@ use crate::{
     config::Config,
     domain::verdict::Head,
     engine::{
+        edition::Edition,
         plan::Logs,
         settle::{Settled, Settling},
     },
@@ -31,6 +32,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// A question.
 #[derive(Clone, Copy, Debug)]
 enum Question {
+    /// Whom does the partition come from?
+    Look,
     /// Read everything up to the epoch.
     Settle { epoch: i64 },
     /// Read from this offset to the end: is there an owner newer than the epoch?
@@ -40,6 +43,11 @@ enum Question {
 /// An answer.
 #[derive(Debug)]
 pub enum Answer {
+    /// The partition may be claimed, as far as its last owner's edition goes.
+    Looked {
+        /// That one's, where it is known.
+        edition: Option<Edition>,
+    },
     /// The past is settled.
     Settled {
         /// What the verdicts say.
@@ -123,6 +131,11 @@ impl Recoveries {
         Ok(Self { questions, answers })
     }
 
+    /// Asks whom a partition comes from.
+    pub fn look(&self, ticket: Ticket) {
+        self.ask(ticket, Question::Look);
+    }
+
     /// Asks to settle a partition taken with `epoch`.
     pub fn settle(&self, ticket: Ticket, epoch: i64) {
         self.ask(ticket, Question::Settle { epoch });
@@ -166,6 +179,7 @@ impl Worker {
         let Ticket { partition, abandoned, .. } = ticket;
         while !abandoned.load(Ordering::Relaxed) {
             let tried = self.readers().and_then(|(readers, shared)| match question {
+                Question::Look => readers.look(*partition, shared, abandoned),
                 Question::Settle { epoch } => readers.settle(*partition, epoch, shared, abandoned),
                 Question::Check { from, epoch } => readers.check(*partition, from, epoch, abandoned),
             });
@@ -184,7 +198,7 @@ impl Worker {
     fn readers(&mut self) -> Result<(&mut Readers, &Shared), TailError> {
         if self.readers.is_none() {
             let Config { kafka, topics, .. } = &*self.shared.config;
-            let transactions = RangeReader::open(kafka, &topics.transactions)?;
+            let transactions = RangeReader::of_group(kafka, &topics.transactions)?;
             self.readers = Some(Readers { transactions, verdicts: RangeReader::open(kafka, &topics.verdicts)? });
         }
         let readers = self.readers.as_mut().expect("made just above where it was missing");
@@ -198,8 +212,9 @@ impl Readers {
         if let Some(Found { base, settled, logs }) = restore::newest(self, shared, partition, epoch, stop)? {
             return Ok(Answer::Settled { settled: Box::new(settled), logs, base: Some(Box::new(base)) });
         }
-        let verdict_start = self.verdicts.span(partition, stop)?.start;
-        let mut settling = Settling::new(verdict_start, shared.log.short());
+        let told = self.told(partition, shared, stop)?;
+        let Span { start: verdict_start, end } = self.verdicts.span(partition, stop)?;
+        let mut settling = Settling::new(verdict_start, shared.log.short()).knowing(told, end);
         self.verdicts.read_range(partition, verdict_start, epoch + 1, stop, |offset, value| {
             settling.take(offset, value.unwrap_or_default());
         })?;

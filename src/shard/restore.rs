@@ -18,7 +18,7 @@ use crate::{
         settle::{Settled, Settling},
         snapshot::{Anchor, Refused, Restored, Restoring, SnapshotIdentity},
     },
-    kafka::tail::TailError,
+    kafka::tail::{Span, TailError},
     snapshot::{Depot, DepotError, Name},
     telemetry::{
         Fact,
@@ -124,8 +124,10 @@ fn try_one(
         return Err(Refused::Damaged(String::from("its name is another snapshot's")).into());
     }
     let decisions = std::mem::take(&mut restored.decisions);
-    let verdict_start = readers.verdicts.span(partition, stop)?.start;
-    let mut settling = Settling::resume(head.checkpoint, decisions, verdict_start, shared.log.short());
+    let told = readers.told(partition, shared, stop)?;
+    let Span { start: verdict_start, end: verdict_end } = readers.verdicts.span(partition, stop)?;
+    let mut settling =
+        Settling::resume(head.checkpoint, decisions, verdict_start, shared.log.short()).knowing(told, verdict_end);
     readers.verdicts.read_range(partition, settling.next(), epoch + 1, stop, |offset, value| {
         settling.take(offset, value.unwrap_or_default());
     })?;

@@ -20,6 +20,8 @@ pub enum Stage {
         /// When to append it.
         at: Instant,
     },
+    /// `recover` looks whom the partition comes from.
+    Looking,
     /// The owner record awaits its acknowledgement.
     Claimed,
     /// `recover` reads the verdict partition up to the epoch.
@@ -44,6 +46,11 @@ pub enum Stage {
     Fenced {
         /// When to ask.
         at: Instant,
+    },
+    /// Nothing new is taken: what is under way is acknowledged, then the partition is given up.
+    Leaving {
+        /// Whether every acknowledgement so far was contiguous.
+        clean: bool,
     },
     /// Not served until someone acts.
     Refused,
@@ -92,6 +99,8 @@ pub struct Slot {
     pub since: Instant,
     /// How old the snapshot was that the state came from, at the time; `None` where it came from the log.
     pub restored_age: Option<Duration>,
+    /// The newest checkpoint handed to the group, or known when the past was settled.
+    pub committed: Option<Checkpoint>,
     abandoned: Abandoned,
 }
 
@@ -123,6 +132,7 @@ impl Slot {
             throttled: false,
             since: now,
             restored_age: None,
+            committed: None,
             abandoned: Abandoned::default(),
         }
     }
@@ -140,14 +150,25 @@ impl Slot {
 
     /// Whether a stop has to wait for it.
     pub fn is_busy(&self) -> bool {
-        self.undelivered() > 0 && matches!(self.stage, Stage::Live | Stage::Replaying { .. })
+        self.undelivered() > 0 && self.is_in_order()
+    }
+
+    /// Whether it is past recovery, and every acknowledgement so far was contiguous.
+    fn is_in_order(&self) -> bool {
+        matches!(self.stage, Stage::Live | Stage::Replaying { .. } | Stage::Leaving { clean: true })
     }
 
     /// What is settled of the verdict partition, where every acknowledgement so far was contiguous: `None` before the
     /// past is settled, and behind a jump.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
-        let chain = self.chain.filter(|_| matches!(self.stage, Stage::Live | Stage::Replaying { .. }))?;
+        let chain = self.chain.filter(|_| self.is_in_order())?;
         Some(Checkpoint { next: chain.next(), epoch: chain.epoch(), last: self.delivered })
+    }
+
+    /// The next input offset to be judged, all below it being settled or acknowledged.
+    pub fn next_undelivered(&self) -> i64 {
+        let state = self.engine.as_ref().map_or(0, Partition::next);
+        if self.delivered >= 0 { self.delivered + 1 } else { self.inflight.front().copied().unwrap_or(state) }
     }
 
     /// Whether every verdict about an input offset below `end` is acknowledged.

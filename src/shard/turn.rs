@@ -133,6 +133,7 @@ impl Shard {
         self.take_notices();
         self.take_acknowledgements();
         self.release_held();
+        self.pursue_leaving();
         self.throttle();
         self.pursue_snapshot();
         self.keep_house()
@@ -200,7 +201,7 @@ impl Shard {
     fn poll_failed(&mut self, error: KafkaError) -> Result<(), ShardError> {
         let code = error.rdkafka_error_code();
         match (&error, code) {
-            (KafkaError::MessageConsumptionFatal(_), _) => Err(ShardError::Fatal(error.to_string())),
+            (KafkaError::MessageConsumptionFatal(_), _) => Err(self.ended(&error)),
             (_, Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => {
                 // Retention overtook a partition that was about to be read: its plan is made anew.
                 tracing::warn!(%error, "a place in the input is gone; recovering its partitions anew");

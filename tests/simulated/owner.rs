@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 use sentra::{
     domain::{
         time::WallTimeUs,
-        verdict::{Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION},
+        verdict::{Digest, Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION},
     },
     engine::{
         chain::{Chain, Link},
@@ -336,6 +336,9 @@ fn owner_record() -> Arc<[u8]> {
         group: "g",
         instance: "i",
         version: "v",
+        host: "h",
+        engine_generation: 1,
+        engine_hash: Digest(7),
         decided_at: WallTimeUs(0),
         schema_version: SCHEMA_VERSION,
     };

@@ -10,9 +10,9 @@ use std::{
 };
 
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
     types::RDKafkaErrorCode as Code,
 };
@@ -55,9 +55,20 @@ impl RangeReader {
     /// # Errors
     /// The client cannot be made: a property is wrong.
     pub fn open(kafka: &KafkaConfig, topic: &str) -> Result<Self, TailError> {
-        let consumer = follower_config(kafka)
-            .create_with_context(Session::default())
-            .map_err(|error: KafkaError| TailError::client(&error))?;
+        Self::made(&follower_config(kafka), topic)
+    }
+
+    /// The same, which can also tell what the scoring group committed. It is no member of it.
+    ///
+    /// # Errors
+    /// The client cannot be made: a property is wrong.
+    pub fn of_group(kafka: &KafkaConfig, topic: &str) -> Result<Self, TailError> {
+        Self::made(follower_config(kafka).set("group.id", &kafka.group), topic)
+    }
+
+    fn made(client: &ClientConfig, topic: &str) -> Result<Self, TailError> {
+        let consumer =
+            client.create_with_context(Session::default()).map_err(|error: KafkaError| TailError::client(&error))?;
         Ok(Self { consumer, topic: topic.to_owned(), reading: false })
     }
 
@@ -87,6 +98,37 @@ impl RangeReader {
                 Err(error) => return Err(self.refused(&error)),
             }
         }
+    }
+
+    /// The metadata of the offset that the group committed for the partition; `None` where it committed none. Asks
+    /// again until `stop`.
+    ///
+    /// # Errors
+    /// Stopped, or the broker refuses for good.
+    pub fn committed(&mut self, partition: i32, stop: &AtomicBool) -> Result<Option<String>, TailError> {
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(TailError::Stopped);
+            }
+            let mut list = TopicPartitionList::with_capacity(1);
+            list.add_partition(&self.topic, partition);
+            let told = self.consumer.committed_offsets(list, ASK);
+            match told.and_then(|list| self.metadata(&list, partition)) {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) if is_transient(&error) => {
+                    tracing::debug!(topic = %self.topic, partition, %error, "the group's offset is asked for again");
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(self.refused(&error)),
+            }
+        }
+    }
+
+    fn metadata(&self, list: &TopicPartitionList, partition: i32) -> KafkaResult<Option<String>> {
+        let Some(element) = list.find_partition(&self.topic, partition) else { return Ok(None) };
+        element.error()?;
+        let is_committed = matches!(element.offset(), Offset::Offset(_));
+        Ok(is_committed.then(|| element.metadata().to_owned()))
     }
 
     /// Hands over offset and value of each record of `partition` in [from, to_exclusive), in order. Returns once

@@ -59,7 +59,7 @@ impl Sink {
                 Notice::Assigned(partitions) => {
                     partitions.into_iter().for_each(|partition| _ = self.slots.insert(partition, Slot::new()));
                 }
-                Notice::Revoked(partitions) => self.revoked(&partitions),
+                Notice::Revoked(partitions) | Notice::Leaving(partitions) => self.revoked(&partitions),
                 Notice::Trouble(why) => {
                     let first = !std::mem::replace(&mut self.topic_lost, true);
                     self.telemetry.emit(TopicLost { why: &why, first });
@@ -140,7 +140,9 @@ impl Sink {
 
     /// Commits what is stored, for lag monitors. A failure while the group rebalances means nothing.
     pub(super) fn commit(&mut self, mode: CommitMode) {
-        if let Err(error) = self.input.commit(std::mem::take(&mut self.stored).into_iter(), mode) {
+        let stored = std::mem::take(&mut self.stored).into_iter();
+        let offsets = stored.map(|(partition, next)| (partition, next, String::new()));
+        if let Err(error) = self.input.commit(offsets, mode) {
             tracing::debug!(%error, "offsets were not committed");
         }
     }

@@ -227,6 +227,10 @@ mod tests {
         assert_eq!(slot.progress(), wanted);
         let far = verdict("7f3a9c01", 3, 9, 2);
         assert!(matches!(slot.take(3, 5, &far), Taken::Store { gap: Some(1), .. }), "a gap is told and stored");
+        let lost = br#"{"kind":"lost","source":{"log":"7f3a9c01","partition":3,"offset":19,"previous_offset":9,"epoch":2},"decided_at":"2026-03-01T08:15:00.004213Z","schema_version":1}"#;
+        assert_eq!(slot.take(3, 6, lost), Taken::Pass, "lost input is no row");
+        let behind = verdict("7f3a9c01", 3, 20, 2);
+        assert!(matches!(slot.take(3, 7, &behind), Taken::Store { gap: None, .. }), "and a link of the chain");
     }
 
     #[test]

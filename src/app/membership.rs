@@ -1,0 +1,104 @@
+//! Under which name this process is in its group, and whether it may be: a name is one process's, and snapshots in each
+//! host's own folder are a group's on one host, unless the settings say otherwise.
+
+use std::{
+    collections::BTreeSet,
+    fs::{File, TryLockError},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::AppError;
+use crate::{
+    config::{Config, Environment},
+    kafka::{
+        group::{self, Member},
+        wait::pause,
+    },
+};
+
+/// How long members of other hosts may take to go: a session, and some time for the group. A process that was moved
+/// here has its old place until then.
+const OTHERS_GO: Duration = Duration::from_secs(15);
+
+/// How often the group is asked meanwhile.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// This process's name in its group, held until dropped.
+pub(super) struct Membership {
+    /// Its shards' static names begin with it; `None` where they are dynamic members.
+    pub instance: Option<String>,
+    /// No other process of this host takes the name meanwhile.
+    _held: Option<File>,
+}
+
+impl Membership {
+    /// Takes the name that the settings give.
+    ///
+    /// # Errors
+    /// Another process of this host has it.
+    pub fn take(config: &Config) -> Result<Self, AppError> {
+        let by_default = || (config.environment == Environment::Production).then(group::host_name);
+        // The embedded broker's group is one process's.
+        let wanted = if config.kafka.embedded_log.is_some() { None } else { config.score.instance.clone() };
+        let Some(instance) = wanted.or_else(by_default) else { return Ok(Self { instance: None, _held: None }) };
+        let held = lock(config, &instance)?;
+        tracing::info!(instance, group = config.kafka.group, "static member of its group");
+        Ok(Self { instance: Some(instance), _held: held })
+    }
+}
+
+/// One file a group and name: of two processes on a host the second is told, and does not fence the first.
+fn lock(config: &Config, instance: &str) -> Result<Option<File>, AppError> {
+    let group = &config.kafka.group;
+    let id = xxh3_64(format!("{} {group} {instance}", config.kafka.bootstrap_servers).as_bytes());
+    let path = std::env::temp_dir().join(format!("sentra-instance-{id:016x}.lock"));
+    let file = match File::options().create(true).append(true).open(&path) {
+        Ok(file) => file,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "this host's instances cannot be told apart");
+            return Ok(None);
+        }
+    };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(AppError::InstanceTaken { instance: instance.to_owned(), group: group.clone() })
+        }
+        _ => Ok(Some(file)),
+    }
+}
+
+/// Refuses a group on several hosts whose snapshots are each in a folder of their own.
+///
+/// # Errors
+/// Members of other hosts are in the group, and stay for longer than a session.
+pub(super) fn check_hosts(config: &Config, stop: &AtomicBool) -> Result<(), AppError> {
+    let folder = config.snapshots.location.as_deref().filter(|location| !location.contains("://"));
+    let Some(folder) = folder.filter(|_| !config.snapshots.local_only && config.kafka.embedded_log.is_none()) else {
+        return Ok(());
+    };
+    let own = group::host_name();
+    let deadline = Instant::now() + OTHERS_GO;
+    while !stop.load(Ordering::Relaxed) {
+        let members = match group::members(&config.kafka) {
+            Ok(members) => members,
+            Err(error) => {
+                tracing::warn!(%error, "whether the group is on several hosts is not known");
+                return Ok(());
+            }
+        };
+        let others: BTreeSet<&str> = members.iter().filter_map(Member::host).filter(|host| *host != own).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let hosts = others.into_iter().collect::<Vec<_>>().join(", ");
+        if Instant::now() > deadline {
+            return Err(AppError::SeveralHosts { folder: folder.to_owned(), hosts });
+        }
+        tracing::warn!(hosts, "other hosts are in the group, and snapshots are kept in a folder of this one; waiting");
+        pause(ASK_EVERY, stop);
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! What the group's offset knows beyond the verdict topic, on a real broker: h where retention took every verdict, lost
+//! input by its name, and which partitions are not taken: those of other topics, and those of another engine's owner.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    delete_records, kafka,
+    line::{Sentra, Setup, Topics, soon},
+    produce::{Sender, Sent, good},
+    records::{Follower, Reading, ends},
+};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One partition, without snapshots: what recovery knows comes from the topics and the group alone.
+fn line(topics: &Topics) -> Setup {
+    Setup::new(topics).with("SENTRA__SNAPSHOTS__LOCATION", "off")
+}
+
+/// Sends `records` more and waits for their verdicts, read into `reading`.
+fn judge_more(topics: &Topics, records: u32, follower: &mut Follower, reading: &mut Reading) {
+    let sent: Vec<Sent> = (0..records).map(|number| good(number, &format!("T{number}"))).collect();
+    Sender::default().send_all(&topics.transactions, sent.iter());
+    let end = ends(&topics.transactions, 1)[0];
+    soon("all verdicts", || {
+        while follower.read(Duration::from_millis(20)) {}
+        reading.follow(&follower.records[0]);
+        reading.accepted.last().is_some_and(|(head, _)| head.source.offset + 1 == end)
+    });
+}
+
+/// Ends it as its operator would.
+fn stop(mut process: Sentra) {
+    process.signal(libc::SIGTERM);
+    assert_eq!(process.wait(PATIENCE).code(), Some(0), "{}", process.log());
+}
+
+/// Waits until the one partition is refused, for this reason; nothing is taken then.
+fn assert_refused(process: &Sentra, why: &[&str]) {
+    soon("a refusal", || process.log().contains("partition refused"));
+    let ready = process.get("/readyz").expect("it answers");
+    assert_eq!(ready.code, 503);
+    for why in why {
+        assert!(ready.body.contains(why), "{why}: {}", ready.body);
+    }
+}
+
+/// The offset that the group committed, with its metadata.
+fn committed(topics: &Topics) -> (Offset, String) {
+    let client = [("bootstrap.servers", kafka()), ("group.id", topics.group.clone())];
+    let consumer: BaseConsumer = common::client(&client).create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    list.add_partition(&topics.transactions, 0);
+    let list = consumer.committed_offsets(list, PATIENCE).expect("the group's offsets");
+    let element = list.find_partition(&topics.transactions, 0).expect("the partition");
+    (element.offset(), element.metadata().to_owned())
+}
+
+#[test]
+fn h_outlives_the_verdicts_in_the_groups_offset_and_another_verdict_topic_is_refused() {
+    let topics = Topics::create("checkpoint", 1);
+    let (mut follower, mut reading) = (Follower::new(&topics.verdicts, 1), Reading::default());
+    let process = line(&topics).start();
+    process.await_running(1, PATIENCE);
+    judge_more(&topics, 100, &mut follower, &mut reading);
+    // Committed while it runs, once a second, and of the verdicts acknowledged.
+    soon("a commit", || committed(&topics).0 == Offset::Offset(100));
+    let (_, text) = committed(&topics);
+    let fields: Vec<&str> = text.split(';').collect();
+    assert_eq!((fields[0], &fields[3..]), ("v1", &["101", "0", "99"][..]), "{text}");
+    assert!(text.len() < 200);
+    stop(process);
+
+    delete_records(&topics.verdicts, 0, ends(&topics.verdicts, 1)[0]);
+    let process = line(&topics).start();
+    process.await_running(1, PATIENCE);
+    judge_more(&topics, 100, &mut follower, &mut reading);
+    reading.assert_exact(0, 200);
+    stop(process);
+
+    // A group that knows nothing refuses what the topic does not tell.
+    delete_records(&topics.verdicts, 0, ends(&topics.verdicts, 1)[0]);
+    let stranger = Topics { group: common::unique_topic("stranger"), ..topics.clone() };
+    let process = line(&stranger).start();
+    assert_refused(&process, &["holds no accepted verdict", "begin with new topics"]);
+    drop(process);
+
+    // The same group with verdicts elsewhere would judge everything again.
+    let moved = Topics { group: topics.group.clone(), ..topics.again("elsewhere") };
+    let process = line(&moved).start();
+    assert_refused(&process, &["another verdict topic", "kafka.group"]);
+}
+
+#[test]
+fn input_deleted_before_it_was_judged_is_named_in_the_chain_and_verdicts_go_on() {
+    let topics = Topics::create("lost", 1);
+    let (mut follower, mut reading) = (Follower::new(&topics.verdicts, 1), Reading::default());
+    let process = line(&topics).start();
+    process.await_running(1, PATIENCE);
+    judge_more(&topics, 50, &mut follower, &mut reading);
+    stop(process);
+    let unjudged: Vec<Sent> = (0..30).map(|number| good(number, &format!("U{number}"))).collect();
+    Sender::default().send_all(&topics.transactions, unjudged.iter());
+    delete_records(&topics.transactions, 0, 70);
+
+    let process = line(&topics).start();
+    process.await_running(1, PATIENCE);
+    judge_more(&topics, 20, &mut follower, &mut reading);
+    assert_eq!(process.metric("sentra_lost_records_total"), Some(20.0));
+    assert!(process.log().contains("deleted before it was judged"), "{}", process.log());
+    let chain: Vec<_> = reading.accepted.iter().skip(49).map(|(head, _)| (head.kind.as_str(), &head.source)).collect();
+    let [(_, before), (kind, lost), (_, after), ..] = chain[..] else { panic!("{chain:?}") };
+    assert_eq!((before.offset, kind, lost.previous_offset, lost.offset), (49, "lost", 49, 69));
+    assert_eq!((after.offset, after.previous_offset), (70, 69));
+    let record = &follower.records[0][reading.accepted[50].1];
+    assert_eq!(record.key, None);
+    let verdict = follower.records[0][reading.accepted[51].1].json();
+    assert!(verdict["flags"].as_array().expect("flags").contains(&"warming".into()), "{verdict}");
+    stop(process);
+
+    // It is named once: the next owner goes on behind it.
+    let process = line(&topics).start();
+    process.await_running(1, PATIENCE);
+    judge_more(&topics, 10, &mut follower, &mut reading);
+    assert_eq!(process.metric("sentra_lost_records_total"), Some(0.0));
+    assert_eq!(reading.accepted.iter().filter(|(head, _)| head.kind == "lost").count(), 1);
+    assert_eq!(reading.accepted.len(), 50 + 1 + 40);
+}
+
+#[test]
+fn a_partition_of_a_newer_engines_owner_or_of_other_settings_is_not_taken_and_its_owner_keeps_its_epoch() {
+    let topics = Topics::create("edition", 1);
+    let (mut follower, mut reading) = (Follower::new(&topics.verdicts, 1), Reading::default());
+    let process = line(&topics).start();
+    process.await_running(1, PATIENCE);
+    judge_more(&topics, 10, &mut follower, &mut reading);
+    stop(process);
+    let owners = reading.owners;
+
+    let other = line(&topics).with("SENTRA__TIME__LATENESS", "12h");
+    let process = other.start();
+    assert_refused(&process, &["works by other settings", "score.take_over"]);
+    stop(process);
+    follower.read_to_end();
+    reading.follow(&follower.records[0]);
+    assert_eq!(reading.owners, owners, "no owner record was written");
+
+    let process = other.with("SENTRA__SCORE__TAKE_OVER", "true").start();
+    process.await_running(1, PATIENCE);
+    judge_more(&topics, 10, &mut follower, &mut reading);
+    stop(process);
+    reading.assert_exact(0, 20);
+
+    let newer = r#"{"kind":"owner","source":{"log":"00000000","partition":0},"group":"g","instance":"i","version":"9","host":"h","engine_generation":99,"engine_hash":"0000000000000000","decided_at":"2026-03-01T08:15:00.004213Z","schema_version":1}"#;
+    let owner = Sent { partition: Some(0), value: Some(newer.as_bytes().to_vec()), ..Sent::default() };
+    Sender::default().send(&topics.verdicts, &owner).expect("an owner record");
+    let before = ends(&topics.verdicts, 1);
+    let process = line(&topics).start();
+    assert_refused(&process, &["engine generation 99", "run the newer program"]);
+    assert_eq!(ends(&topics.verdicts, 1), before);
+}
