@@ -6,19 +6,20 @@
 mod tiny;
 mod traffic;
 
-use std::{env, sync::Arc};
+use std::{collections::BTreeSet, env, sync::Arc};
 
 use sentra::{
     domain::{
         flags::Flags,
         identity::LogId,
+        invalid::Invalid,
         rules::Rules,
         time::WallTimeUs,
         verdict::{Digest, Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
     },
     engine::{
         decisions::Decisions,
-        emit::{Emitter, Stamp},
+        emit::{Emitter, Stamp, write_invalid},
         partition::{Partition, Place, Step},
         plan::{Logs, plan},
         settle::Settling,
@@ -44,6 +45,8 @@ struct Line<'s> {
     emitter: Emitter,
     previous: i64,
     log: String,
+    /// Records that the program fails on.
+    given_up: BTreeSet<i64>,
 }
 
 impl<'s> Line<'s> {
@@ -57,6 +60,7 @@ impl<'s> Line<'s> {
             emitter: Emitter::new(Arc::clone(model), true),
             previous: -1,
             log: LOG.short(),
+            given_up: BTreeSet::new(),
         }
     }
 
@@ -66,6 +70,12 @@ impl<'s> Line<'s> {
         let stamp = Stamp { source, decided_at: WallTimeUs(0), processing_time_ms: 0 };
         let record = self.scene.records[(offset - self.start) as usize].record(offset);
         let mut out = Vec::new();
+        if self.given_up.contains(&offset) {
+            self.partition.skip(offset);
+            write_invalid(&Invalid::internal(), false, &stamp, &mut out);
+            self.previous = offset;
+            return out;
+        }
         match self.partition.step(&record) {
             Step::Judged(judged) => {
                 let mut raw = Vec::new();
@@ -106,7 +116,9 @@ fn restored<'s>(scene: &'s Scene, start: i64, verdicts: &[Vec<u8>], model: &Arc<
     line.decisions = settled.decisions;
     for offset in begin.replay_from..=begin.last {
         let record = scene.records[(offset - start) as usize].record(offset);
-        if let Some(event_time) = line.partition.replay(&record) {
+        if settled.skipped.contains(&offset) {
+            line.partition.skip(offset);
+        } else if let Some(event_time) = line.partition.replay(&record) {
             line.decisions.note_time(offset, event_time.0);
         }
         line.decisions.forget(line.partition.next(), line.partition.forgotten());
@@ -164,6 +176,38 @@ fn a_restored_line_goes_on_with_the_same_bytes_wherever_it_was_cut() {
         }
     }
     assert!(env::var_os("SENTRA_SEED").is_some() || duplicates > 1_000, "only {duplicates} duplicates after a cut");
+}
+
+#[test]
+fn a_record_that_the_program_fails_on_leaves_no_trace_now_or_in_any_replay() {
+    let model = tiny::model("1", 0.0);
+    let mut changed = 0_usize;
+    for seed in seeds() {
+        let scene = scene(seed, MOST_RECORDS);
+        let end = scene.records.len() as i64;
+        if end == 0 {
+            continue;
+        }
+        let dice = &mut Dice::new(!seed);
+        let poison = dice.between(0, end - 1);
+        // It fails once all of it has entered: that state is thrown away.
+        let mut failing = Line::new(&scene, 0, &model);
+        let mut verdicts = failing.verdicts(0..poison);
+        let entered = failing.verdict(poison);
+        let mut rebuilt = restored(&scene, 0, &verdicts, &model);
+        rebuilt.given_up.insert(poison);
+        verdicts.extend(rebuilt.verdicts(poison..end));
+        let mut never = Line::new(&scene, 0, &model);
+        never.given_up.insert(poison);
+        assert!(verdicts == never.verdicts(0..end), "SENTRA_SEED={seed}: something of offset {poison} is left");
+        // Owners that come later know it from the verdicts alone.
+        let cut = dice.between(poison + 1, end) as usize;
+        let rest = restored(&scene, 0, &verdicts[..cut], &model).verdicts(cut as i64..end);
+        assert!(rest == verdicts[cut..], "SENTRA_SEED={seed}: cut before {cut}, offset {poison} was replayed");
+        let undisturbed = failing.verdicts(poison + 1..end);
+        changed += usize::from(entered != verdicts[poison as usize] && undisturbed != verdicts[poison as usize + 1..]);
+    }
+    assert!(env::var_os("SENTRA_SEED").is_some() || changed > 300, "only {changed} logs would have told a trace");
 }
 
 #[test]

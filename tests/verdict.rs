@@ -10,7 +10,7 @@ use sentra::{
     domain::{
         features::TABLE,
         identity::LogId,
-        invalid::InvalidReason,
+        invalid::{Invalid, InvalidReason},
         rules::Rules,
         time::WallTimeUs,
         transaction::Record,
@@ -18,7 +18,7 @@ use sentra::{
     },
     engine::{
         decisions::Decisions,
-        emit::{Emitter, Stamp},
+        emit::{Emitter, Stamp, write_invalid},
         partition::{Partition, Place, Step},
         rule,
     },
@@ -128,6 +128,8 @@ fn reads_back(bytes: &[u8], value: &Value, offset: i64) {
     let expected = rule::Record::Verdict { epoch: EPOCH, source: offset, previous: offset - 1 };
     assert_eq!(rule::Record::of(Some(&head)), expected);
     assert_eq!(value["verdict_id"], format!("c0ffee01-1-{offset}"));
+    let code = value["reasons"][0]["code"].as_str().filter(|_| value["kind"] == "invalid").map(str::to_lowercase);
+    assert_eq!(head.invalid_reason().map(InvalidReason::as_str), code.as_deref());
 }
 
 #[test]
@@ -146,6 +148,12 @@ fn every_reason_of_an_invalid_record_validates() {
         let reason = InvalidReason::from_wire(&code).expect("a code of the catalogue");
         met[usize::from(reason.code())] = true;
     }
+    let source = Source { log: "c0ffee01", partition: 1, offset: 9, previous_offset: 8, epoch: 0 };
+    let stamp = Stamp { source, decided_at: WallTimeUs(0), processing_time_ms: 1 };
+    let mut failed_on = Vec::new();
+    write_invalid(&Invalid::internal(), false, &stamp, &mut failed_on);
+    checked(&validator, &failed_on);
+    met[usize::from(InvalidReason::InternalError.code())] = true;
     assert!(met.iter().all(|met| *met), "{met:?}");
 }
 

@@ -36,6 +36,11 @@ pub struct Readable {
 }
 
 impl Invalid {
+    /// Of a record that the program failed on: nothing of it is read again.
+    pub fn internal() -> Self {
+        Self { reason: InvalidReason::InternalError, field: None, read: Readable::default() }
+    }
+
     /// The reason's code as verdicts and dead letters spell it.
     pub fn code(&self) -> String {
         self.reason.as_str().to_ascii_uppercase()
@@ -95,6 +100,8 @@ wire_enum! {
         BadTimestamp = "bad_timestamp",
         /// A coordinate is out of range, or alone.
         BadCoordinates = "bad_coordinates",
+        /// The program failed on the record, which no state holds, now or in any replay.
+        InternalError = "internal_error",
     }
 }
 
@@ -124,6 +131,9 @@ impl InvalidReason {
             Self::PhoneMalformed => "the phone number is not E.164 (+254712345678) nor a national form",
             Self::BadTimestamp => "the time is not RFC 3339 or lies before 1970",
             Self::BadCoordinates => "latitude (-90..90) and longitude (-180..180) must both be sent, in degrees",
+            Self::InternalError => {
+                "the program failed on this record and leaves it out of every window; check the payment by hand"
+            }
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use super::{
     amount::{AmountMinor, Currency},
     features::{Row, TABLE},
     flags::Flags,
+    invalid::InvalidReason,
     phone::Phone,
     policy::{Recommendation, RiskLevel},
     reasons::Reason,
@@ -205,6 +207,9 @@ pub struct Head<'a> {
     pub model: Option<HeadModel<'a>>,
     #[serde(borrow, default)]
     pub policy_version: Option<Cow<'a, str>>,
+    /// Not read further unless asked for: settling reads millions of heads.
+    #[serde(borrow, default)]
+    pub reasons: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub group: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -230,6 +235,13 @@ pub struct HeadSource<'a> {
     pub epoch: Option<i64>,
 }
 
+/// A reason's code.
+#[derive(Deserialize)]
+struct HeadReason<'a> {
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+}
+
 /// The model named in a verdict.
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "as in ModelRef")]
@@ -244,5 +256,14 @@ impl<'a> Head<'a> {
     /// Reads a record's value; `None` for a shape this version does not know, which readers skip and count.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(value).ok()
+    }
+
+    /// Why the record was no transaction, where it was none; `None` also for a reason unknown here.
+    pub fn invalid_reason(&self) -> Option<InvalidReason> {
+        if self.kind != Kind::Invalid.as_str() {
+            return None;
+        }
+        let reasons: Vec<HeadReason<'_>> = serde_json::from_str(self.reasons?.get()).ok()?;
+        InvalidReason::from_wire(&reasons.first()?.code.to_ascii_lowercase())
     }
 }

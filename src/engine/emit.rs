@@ -116,37 +116,7 @@ impl Emitter {
 
     /// Writes the verdict of an unreadable record.
     pub fn invalid(&self, invalid: &Invalid, misrouted: bool, stamp: &Stamp<'_>, out: &mut Vec<u8>) -> Emitted {
-        let read = &invalid.read;
-        let reasons = [Reason::invalid(invalid)];
-        let mut flags = Flags::default();
-        flags.set(Flags::MISROUTED, misrouted);
-        let verdict = Verdict {
-            transaction_id: read.transaction_id.as_deref(),
-            risk_score: None,
-            risk_level: None,
-            signals: None,
-            recommendation: Recommendation::Review,
-            processing_time_ms: stamp.processing_time_ms,
-            verdict_id: VerdictId(stamp.source),
-            kind: Kind::Invalid,
-            duplicate_of: None,
-            reasons: &reasons,
-            phone_number: read.phone,
-            institution_id: read.institution_id.as_deref(),
-            amount: read.amount,
-            currency: read.currency,
-            event_time: read.event_time,
-            decided_at: stamp.decided_at,
-            model: None,
-            policy_version: POLICY_VERSION,
-            flags,
-            source: stamp.source,
-            features: None,
-            feature_digest: None,
-            schema_version: SCHEMA_VERSION,
-        };
-        write(&verdict, out);
-        Emitted { kind: Kind::Invalid, flags, score: None }
+        write_invalid(invalid, misrouted, stamp, out)
     }
 
     fn reasons(&self, judged: &Judged<'_>, kind: Kind, decision: Decision, original: Option<i64>) -> Vec<Reason> {
@@ -165,6 +135,41 @@ impl Emitter {
         }
         reasons
     }
+}
+
+/// Writes the verdict of an unreadable record; no model has a part in it.
+pub fn write_invalid(invalid: &Invalid, misrouted: bool, stamp: &Stamp<'_>, out: &mut Vec<u8>) -> Emitted {
+    let read = &invalid.read;
+    let reasons = [Reason::invalid(invalid)];
+    let mut flags = Flags::default();
+    flags.set(Flags::MISROUTED, misrouted);
+    let verdict = Verdict {
+        transaction_id: read.transaction_id.as_deref(),
+        risk_score: None,
+        risk_level: None,
+        signals: None,
+        recommendation: Recommendation::Review,
+        processing_time_ms: stamp.processing_time_ms,
+        verdict_id: VerdictId(stamp.source),
+        kind: Kind::Invalid,
+        duplicate_of: None,
+        reasons: &reasons,
+        phone_number: read.phone,
+        institution_id: read.institution_id.as_deref(),
+        amount: read.amount,
+        currency: read.currency,
+        event_time: read.event_time,
+        decided_at: stamp.decided_at,
+        model: None,
+        policy_version: POLICY_VERSION,
+        flags,
+        source: stamp.source,
+        features: None,
+        feature_digest: None,
+        schema_version: SCHEMA_VERSION,
+    };
+    write(&verdict, out);
+    Emitted { kind: Kind::Invalid, flags, score: None }
 }
 
 /// Kind, decision, the original repeated, and flags. A duplicate whose original's decision is not known any more is

@@ -211,13 +211,16 @@ impl Partition {
 
     /// The rest of [`Partition::step`].
     pub fn apply<'a>(&mut self, read: Read<'a>) -> Step<'a> {
+        self.skip(read.offset);
         match read.content {
             Ok(content) => Step::Judged(self.judge(content, read.offset, read.timestamp_ms)),
-            Err(invalid) => {
-                self.next = read.offset + 1;
-                Step::Invalid(invalid)
-            }
+            Err(invalid) => Step::Invalid(invalid),
         }
+    }
+
+    /// Passes the record at `offset` over: nothing of it enters.
+    pub fn skip(&mut self, offset: i64) {
+        self.next = offset + 1;
     }
 
     /// [`Partition::step`] without its decoding, to be measured apart: `transaction` is what `record` decodes to.
@@ -235,10 +238,8 @@ impl Partition {
         flags.set(Flags::FOREIGN_CURRENCY, transaction.currency != self.rules.home_currency);
         flags.set(Flags::MISROUTED, partition_of(key.as_bytes(), self.place.partitions) != self.place.partition);
         let profiles_complete = self.complete_since(PROFILE_WARMING_MS);
-        flags.set(
-            Flags::WARMING,
-            !(profiles_complete && self.complete_since(self.rules.lateness_ms + LONGEST_WINDOW_MS)),
-        );
+        let windows_complete = self.complete_since(self.rules.lateness_ms + LONGEST_WINDOW_MS);
+        flags.set(Flags::WARMING, !(profiles_complete && windows_complete));
         let (rules, event, a) = (&*self.rules, &arrival.event, arrival.as_of);
         let found = known(&mut self.phones, &arrival, rules);
         let mut known = found.map(|found| self.phones.at(found));

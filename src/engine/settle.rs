@@ -5,6 +5,8 @@
 //! decisions, but from there on e and h are exact, whatever retention took; and h is never below it. A snapshot's
 //! checkpoint is where reading begins, for its decisions come with it.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use super::{
@@ -14,6 +16,7 @@ use super::{
     rule::{Fate, Reader, Record},
 };
 use crate::domain::{
+    invalid::InvalidReason,
     policy::{Decision, Recommendation, RiskLevel},
     verdict::Head,
 };
@@ -24,6 +27,7 @@ pub struct Settling {
     reader: Reader,
     log: String,
     decisions: Decisions,
+    skipped: BTreeSet<i64>,
     /// h is never below it.
     least: i64,
     /// Whether e and h were known where reading began: what the rule accepts since is exactly what counts.
@@ -47,6 +51,9 @@ pub struct Settled {
     pub untouched: bool,
     /// The decisions of accepted verdicts.
     pub decisions: Decisions,
+    /// The records that the program failed on, by their accepted verdicts: no replay may apply them. From a
+    /// checkpoint on, all of them above its h are known, for their verdicts lie behind it: a snapshot needs no more.
+    pub skipped: BTreeSet<i64>,
     /// Why what was read cannot be all that was written.
     pub doubt: Option<Doubt>,
     /// What the owner before worked with, where its record names it.
@@ -115,6 +122,7 @@ impl Settling {
             reader,
             log,
             decisions,
+            skipped: BTreeSet::new(),
             least,
             exact,
             ahead: None,
@@ -180,6 +188,9 @@ impl Settling {
                 if let Some((decision, maker)) = made(&head) {
                     self.decisions.remember(source, decision, &maker);
                 }
+                if head.invalid_reason() == Some(InvalidReason::InternalError) {
+                    self.skipped.insert(source);
+                }
             }
             _ => {}
         }
@@ -193,11 +204,13 @@ impl Settling {
 
     /// Ends the reading.
     pub fn finish(self) -> Settled {
-        let Self { reader, decisions, least, doubt, editions: [edition, _], foreign, ignored, first_gap, .. } = self;
+        let Self {
+            reader, decisions, skipped, least, doubt, editions: [edition, _], foreign, ignored, first_gap, ..
+        } = self;
         // -1 stands for "before the very first", not for an offset.
         let last = Some(reader.last().unwrap_or(-1).max(least)).filter(|last| *last >= 0);
         let untouched = last.is_none() && reader.last() == Some(-1);
-        Settled { last, untouched, decisions, doubt, edition, foreign, ignored, first_gap }
+        Settled { last, untouched, decisions, skipped, doubt, edition, foreign, ignored, first_gap }
     }
 }
 

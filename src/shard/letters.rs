@@ -233,11 +233,12 @@ fn headers(message: &BorrowedMessage<'_>, invalid: &Invalid) -> OwnedHeaders {
     let own = message.headers().map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach);
     let (partition, offset) = (message.partition().to_string(), message.offset().to_string());
     let (code, text) = (invalid.code(), invalid.text());
+    let stage = if invalid.reason == InvalidReason::InternalError { "step" } else { "decode" };
     let added = [
         ("__connect.errors.topic", message.topic()),
         ("__connect.errors.partition", &partition),
         ("__connect.errors.offset", &offset),
-        ("__connect.errors.stage", "decode"),
+        ("__connect.errors.stage", stage),
         ("__connect.errors.exception.class.name", &code),
         ("__connect.errors.exception.message", &text),
     ];

@@ -17,10 +17,12 @@ mod housekeeping;
 mod leaving;
 mod letters;
 mod ownership;
+mod poison;
 mod recover;
 mod restore;
 mod slot;
 mod snapshots;
+mod step;
 mod turn;
 
 use std::{
@@ -60,6 +62,9 @@ use deliver::Verdicts;
 pub(crate) use deliver::producer_settings;
 use leaving::Leaving;
 use letters::DeadLetters;
+use poison::Crashes;
+#[doc(hidden)]
+pub use poison::set_trap;
 use recover::Recoveries;
 use slot::Slot;
 use snapshots::Snapshots;
@@ -172,6 +177,7 @@ pub struct Shard {
     snapshots: Option<Snapshots>,
     /// When each partition's epochs were lost lately, for slots come and go.
     losses: HashMap<i32, Vec<Instant>>,
+    crashes: Crashes,
     generations: usize,
     joined: bool,
     scratch: Scratch,
@@ -217,6 +223,7 @@ impl Shard {
             leaving: None,
             snapshots: shared.depot.clone().map(|depot| Snapshots::start(number, depot, &shared)).transpose()?,
             losses: HashMap::new(),
+            crashes: Crashes::default(),
             generations: 0,
             joined: false,
             scratch: Scratch::default(),
@@ -232,6 +239,7 @@ impl Shard {
     /// # Errors
     /// A failure that no retry mends.
     pub fn run(mut self) -> Result<(), ShardError> {
+        poison::watch_panics();
         while !self.shared.stop.load(Ordering::Relaxed) {
             self.turn()?;
         }

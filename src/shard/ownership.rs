@@ -241,6 +241,7 @@ impl Shard {
         let restored = base.map(|base| base.partition);
         slot.engine = Some(restored.unwrap_or_else(|| Partition::new(rules(), place, start.replay_from)));
         slot.decisions = settled.decisions;
+        slot.given_up = self.crashes.given_up(partition, start.last, settled.skipped);
         slot.previous = start.previous;
         slot.delivered = start.previous;
         slot.stage = Stage::Replaying { last: start.last, replayed: 0 };

@@ -1,7 +1,7 @@
 //! One owned partition: its stage, its state, and the verdicts under way.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -71,6 +71,15 @@ pub struct Held {
     pub letter: Option<u64>,
 }
 
+/// Where the program failed on a record.
+#[derive(Clone, Debug)]
+pub struct Crash {
+    /// The record's offset.
+    pub offset: i64,
+    /// The place in the code.
+    pub place: String,
+}
+
 /// One owned partition.
 pub struct Slot {
     /// The partition.
@@ -83,6 +92,11 @@ pub struct Slot {
     pub engine: Option<Partition>,
     /// Decisions that duplicates may repeat.
     pub decisions: Decisions,
+    /// Records that are not applied, for the program failed on them: in replay by their verdicts, above h by crashes
+    /// in this process.
+    pub given_up: BTreeSet<i64>,
+    /// The record that the program failed on just now; the state went with it.
+    pub crash: Option<Crash>,
     /// The ownership's acknowledgements.
     pub chain: Option<Chain>,
     /// `previous_offset` of the next verdict.
@@ -124,6 +138,8 @@ impl Slot {
             stage: Stage::Claiming { at: now },
             engine: None,
             decisions: Decisions::default(),
+            given_up: BTreeSet::new(),
+            crash: None,
             chain: None,
             previous: -1,
             delivered: -1,
@@ -175,6 +191,17 @@ impl Slot {
     pub fn is_delivered_below(&self, end: i64) -> bool {
         let held = self.held.front().map(|held| held.source);
         self.inflight.front().copied().into_iter().chain(held).all(|source| source >= end)
+    }
+
+    /// The program failed on the record at `offset`: its state is not used again, and nothing from there on goes out.
+    pub fn crashed(&mut self, offset: i64, place: String) {
+        self.engine = None;
+        self.crash = Some(Crash { offset, place });
+    }
+
+    /// Whether a verdict about `offset` may go out.
+    pub fn is_whole_at(&self, offset: i64) -> bool {
+        self.crash.as_ref().is_none_or(|crash| offset < crash.offset)
     }
 
     /// The epoch held, once claimed.

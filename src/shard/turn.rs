@@ -12,18 +12,21 @@ use super::{
     Shard, ShardError, Shared, Slots,
     context::InputContext,
     deliver::Verdicts,
+    letters::DeadLetters,
     ownership::wall_time,
+    poison::guarded,
     slot::{Held, Slot, Stage},
+    step::{Pending, step},
 };
 use crate::{
-    domain::{features::Row, partitioner::partition_of, time::WallTimeUs, transaction::Record, verdict::Source},
+    domain::{partitioner::partition_of, time::WallTimeUs, verdict::Source},
     engine::{
         emit::{Emitted, Emitter, Stamp},
-        partition::{Partition, Read, Step},
+        partition::Step,
     },
     telemetry::{
-        Stage as Timed, Tally, Telemetry,
-        facts::{BrokerLost, Fact, Recovered},
+        Stage as Timed, Tally,
+        facts::{BrokerLost, Fact},
     },
 };
 
@@ -33,16 +36,6 @@ const WAIT: Duration = Duration::from_millis(5);
 /// Trace headers passed through, and their limit together.
 const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 const MOST_TRACE_BYTES: usize = 512;
-
-/// A record on its way through the turn.
-struct Pending<'m> {
-    message: &'m BorrowedMessage<'m>,
-    step: Step<'m>,
-    /// Its row in the batch, where it has one.
-    row: usize,
-    /// Whether it has headers: asking the client twice costs as much as reading them.
-    headed: bool,
-}
 
 /// Polls until there is nothing more, or an error, or `most` records.
 fn poll(consumer: &BaseConsumer<InputContext>, most: usize) -> (Vec<BorrowedMessage<'_>>, Option<KafkaError>) {
@@ -57,71 +50,6 @@ fn poll(consumer: &BaseConsumer<InputContext>, most: usize) -> (Vec<BorrowedMess
         wait = Duration::ZERO;
     }
     (messages, None)
-}
-
-/// Applies the messages in order; the rows of those to be scored go to `rows`.
-fn step<'m>(
-    messages: &'m [BorrowedMessage<'m>],
-    slots: &mut Slots,
-    rows: &mut Vec<Row>,
-    telemetry: &Telemetry,
-) -> Vec<Pending<'m>> {
-    let mut pending = Vec::with_capacity(messages.len());
-    let mut ahead = Vec::with_capacity(AHEAD);
-    rows.clear();
-    for messages in messages.chunks(AHEAD) {
-        ahead.extend(messages.iter().filter_map(|message| Ahead::read(message, slots)));
-        ahead.iter_mut().for_each(|ahead| ahead.look_for(slots));
-        ahead.iter().for_each(|ahead| ahead.fetch(slots));
-        for Ahead { message, record, headed, read } in ahead.drain(..) {
-            let Some(slot) = slots.get_mut(&message.partition()) else { continue };
-            if let Some(step) = slot.take(&record, read, telemetry) {
-                let row = rows.len();
-                if let Step::Judged(judged) = &step {
-                    rows.push(judged.row);
-                }
-                pending.push(Pending { message, step, row, headed });
-            }
-        }
-    }
-    pending
-}
-
-/// Records read before the first of them is applied: enough to wait for memory together, few enough to stay in the
-/// nearest cache.
-const AHEAD: usize = 16;
-
-/// A record read ahead of its turn.
-struct Ahead<'m> {
-    message: &'m BorrowedMessage<'m>,
-    record: Record<'m>,
-    headed: bool,
-    /// `None` where its partition is not live: it may be for the replay, or for nobody.
-    read: Option<Read<'m>>,
-}
-
-impl<'m> Ahead<'m> {
-    /// Reads a message. A rebalance inside poll may have taken the partition: then the next owner judges it.
-    fn read(message: &'m BorrowedMessage<'m>, slots: &Slots) -> Option<Self> {
-        let slot = slots.get(&message.partition())?;
-        let (record, headed) = record(message);
-        let read = slot.live_engine().map(|engine| engine.read(&record));
-        Some(Self { message, record, headed, read })
-    }
-
-    fn look_for(&mut self, slots: &Slots) {
-        let engine = slots.get(&self.message.partition()).and_then(Slot::live_engine);
-        if let Some((engine, read)) = engine.zip(self.read.as_mut()) {
-            engine.look_for(read);
-        }
-    }
-
-    fn fetch(&self, slots: &Slots) {
-        let engine = slots.get(&self.message.partition()).and_then(Slot::live_engine);
-        if let Some((engine, read)) = engine.zip(self.read.as_ref()) {
-            engine.fetch(read);
-        }
-    }
 }
 
 impl Shard {
@@ -172,15 +100,7 @@ impl Shard {
                 tally,
                 buffer: &mut scratch.verdict,
             };
-            for one in &pending {
-                let Some(slot) = slots.get_mut(&one.message.partition()) else { continue };
-                let letter = match &one.step {
-                    Step::Invalid(invalid) => Some(letters.write(one.message, invalid)?),
-                    Step::Judged(_) => None,
-                };
-                let raw = scratch.raw.get(one.row).copied().unwrap_or(f64::NAN);
-                writer.write(slot, one, raw, letter, shared);
-            }
+            writer.write_all(&pending, &scratch.raw, slots, letters, shared)?;
             let metrics = &shared.telemetry.metrics;
             writer.tally.flush();
             metrics.stage(Timed::Step, stepped - began);
@@ -194,6 +114,7 @@ impl Shard {
             snapshots.begin(&messages, slots, shared);
         }
         drop(messages);
+        self.recover_crashed();
         failed.map_or(Ok(()), |error| self.poll_failed(error))
     }
 
@@ -236,58 +157,6 @@ impl Shard {
     }
 }
 
-impl Slot {
-    /// Applies a record: silently up to h, judging above it. `None` where no verdict is to be written.
-    fn take<'m>(&mut self, record: &Record<'m>, read: Option<Read<'m>>, telemetry: &Telemetry) -> Option<Step<'m>> {
-        let engine = self.engine.as_mut()?;
-        if record.offset < engine.next() {
-            return None;
-        }
-        match &mut self.stage {
-            Stage::Live => {
-                let read = read.unwrap_or_else(|| engine.read(record));
-                Some(engine.apply(read))
-            }
-            Stage::Replaying { last, replayed } if record.offset <= *last => {
-                if let Some(t) = engine.replay(record) {
-                    self.decisions.note_time(record.offset, t.0);
-                }
-                *replayed += 1;
-                self.live_from(record.offset + 1, telemetry);
-                None
-            }
-            Stage::Replaying { .. } => {
-                // Offsets may have holes (control records): h itself need not come up.
-                self.go_live(telemetry);
-                self.engine.as_mut().map(|engine| engine.step(record))
-            }
-            _ => None,
-        }
-    }
-
-    /// The state, while verdicts go out.
-    fn live_engine(&self) -> Option<&Partition> {
-        self.engine.as_ref().filter(|_| matches!(self.stage, Stage::Live))
-    }
-
-    /// Goes live where the next record lies above h.
-    pub(super) fn live_from(&mut self, next: i64, telemetry: &Telemetry) {
-        if matches!(self.stage, Stage::Replaying { last, .. } if next > last) {
-            self.go_live(telemetry);
-        }
-    }
-
-    fn go_live(&mut self, telemetry: &Telemetry) {
-        if let Stage::Replaying { replayed, .. } = self.stage {
-            self.stage = Stage::Live;
-            if let Some(engine) = &mut self.engine {
-                engine.phones_mut().caught_up();
-            }
-            Recovered { partition: self.partition, replayed, took: self.since.elapsed() }.emit(telemetry);
-        }
-    }
-}
-
 /// Writes the verdicts of one batch.
 struct Writer<'w> {
     emitter: &'w Emitter,
@@ -300,6 +169,48 @@ struct Writer<'w> {
 }
 
 impl Writer<'_> {
+    /// Writes the verdicts, `raw` being the scores by row. One that the program fails on takes its partition's later
+    /// ones with it, and no other's.
+    fn write_all(
+        &mut self,
+        pending: &[Pending<'_>],
+        raw: &[f64],
+        slots: &mut Slots,
+        letters: &mut DeadLetters,
+        shared: &Shared,
+    ) -> Result<(), KafkaError> {
+        let mut at = 0;
+        while at < pending.len() {
+            let written = guarded(|| {
+                while let Some(one) = pending.get(at) {
+                    let offset = one.message.offset();
+                    let slot = slots.get_mut(&one.message.partition());
+                    if let Some(slot) = slot.filter(|slot| slot.is_whole_at(offset)) {
+                        let letter = match &one.step {
+                            Step::Invalid(invalid) => Some(letters.write(one.message, invalid)?),
+                            Step::Judged(_) => None,
+                        };
+                        let raw = raw.get(one.row).copied().unwrap_or(f64::NAN);
+                        self.write(slot, one, raw, letter, shared);
+                    }
+                    at += 1;
+                }
+                Ok(())
+            });
+            match (written, pending.get(at)) {
+                (Ok(written), _) => return written,
+                (Err(place), Some(one)) => {
+                    if let Some(slot) = slots.get_mut(&one.message.partition()) {
+                        slot.crashed(one.message.offset(), place);
+                    }
+                    at += 1;
+                }
+                (Err(_), None) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn write(&mut self, slot: &mut Slot, one: &Pending<'_>, raw: f64, letter: Option<u64>, shared: &Shared) {
         let Some(epoch) = slot.epoch() else { return };
         let (partition, offset) = (slot.partition, one.message.offset());
@@ -367,22 +278,6 @@ impl Slot {
 /// Milliseconds begun, at least one.
 fn whole_ms(took: Duration) -> u64 {
     (took.as_micros() as u64).div_ceil(1_000).max(1)
-}
-
-/// A broker's message as the engine takes it, and whether it has headers.
-fn record<'m>(message: &'m BorrowedMessage<'m>) -> (Record<'m>, bool) {
-    let headers = message.headers();
-    let institution = headers.and_then(|headers| {
-        headers.iter().filter(|header| header.key == "institution").last().and_then(|header| header.value)
-    });
-    let record = Record {
-        offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis().filter(|at| *at >= 0),
-        key: message.key(),
-        value: message.payload(),
-        institution,
-    };
-    (record, headers.is_some())
 }
 
 /// The trace headers to pass through.

@@ -62,6 +62,19 @@ pub struct PartitionRefused<'a> {
     pub why: &'a str,
 }
 
+/// The program failed on a record; its partition is rebuilt without it, or stops.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordCrashed<'a> {
+    /// The partition.
+    pub partition: i32,
+    /// The record's offset.
+    pub offset: i64,
+    /// The place in the code.
+    pub place: &'a str,
+    /// How often it did so in this process.
+    pub times: usize,
+}
+
 /// A partition waits for acknowledgements.
 #[derive(Clone, Copy, Debug)]
 pub struct PartitionPaused {
@@ -193,6 +206,14 @@ impl Fact for PartitionRefused<'_> {
     fn emit(self, to: &Telemetry) {
         to.health.partition(self.partition, PartitionState::Refused, Some(self.why));
         tracing::error!(partition = self.partition, why = self.why, "partition refused");
+    }
+}
+
+impl Fact for RecordCrashed<'_> {
+    fn emit(self, to: &Telemetry) {
+        to.metrics.record_crashes.inc();
+        let Self { partition, offset, place, times } = self;
+        tracing::error!(partition, offset, place, times, "the program failed on a record; its partition is rebuilt");
     }
 }
 

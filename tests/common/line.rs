@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sentra::config::Inputs;
 use tempfile::TempDir;
 
 use super::{PATIENCE, create_topic, kafka, unique_topic};
@@ -100,6 +101,12 @@ impl Setup {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// What a process of this setup reads its configuration from.
+    pub fn inputs(&self) -> Inputs {
+        let variables = self.variables.iter().map(|(name, value)| (name.clone(), value.into())).collect();
+        Inputs { variables, folder: PathBuf::from("/nowhere"), ..Inputs::default() }
     }
 
     /// The port of its health.
@@ -192,20 +199,12 @@ impl Sentra {
 
     /// Asks for a path; `None` while nothing answers.
     pub fn get(&self, path: &str) -> Option<Answer> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let code = head.split_whitespace().nth(1)?.parse().ok()?;
-        Some(Answer { code, body: body.to_owned() })
+        ask(self.port, path)
     }
 
     /// A metric's value by its full name with labels, as `/metrics` spells it; `None` where it is not told.
     pub fn metric(&self, name: &str) -> Option<f64> {
-        let metrics = self.get("/metrics")?.body;
-        metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+        metric(self.port, name)
     }
 
     /// How many partitions it emits verdicts for.
@@ -236,6 +235,24 @@ impl Drop for Sentra {
             );
         }
     }
+}
+
+/// Asks whoever listens there for a path; `None` while nothing answers.
+pub fn ask(port: u16, path: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let code = head.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Answer { code, body: body.to_owned() })
+}
+
+/// A metric's value as whoever listens there spells it; `None` where it is not told.
+pub fn metric(port: u16, name: &str) -> Option<f64> {
+    let metrics = ask(port, "/metrics")?.body;
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// Looks again and again until there is an answer.

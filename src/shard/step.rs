@@ -1,0 +1,210 @@
+//! Stepping a batch: records are read ahead a few at a time, then each changes its partition's state in its turn, and
+//! those of live partitions come out judged. A record that the program fails on takes its partition out of the batch,
+//! and no other. Scores, verdicts and what becomes of a failed partition are not decided here.
+
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+
+use super::{
+    Slots,
+    poison::{guarded, spring},
+    slot::{Slot, Stage},
+};
+use crate::{
+    domain::{features::Row, invalid::Invalid, transaction::Record},
+    engine::partition::{Partition, Read, Step},
+    telemetry::{
+        Telemetry,
+        facts::{Fact, Recovered},
+    },
+};
+
+/// A record on its way through the turn.
+pub struct Pending<'m> {
+    /// The record.
+    pub message: &'m BorrowedMessage<'m>,
+    /// What it turned out to be.
+    pub step: Step<'m>,
+    /// Its row in the batch, where it has one.
+    pub row: usize,
+    /// Whether it has headers: asking the client twice costs as much as reading them.
+    pub headed: bool,
+}
+
+/// Applies the messages in order; the rows of those to be scored go to `rows`.
+pub fn step<'m>(
+    messages: &'m [BorrowedMessage<'m>],
+    slots: &mut Slots,
+    rows: &mut Vec<Row>,
+    telemetry: &Telemetry,
+) -> Vec<Pending<'m>> {
+    let mut pending = Vec::with_capacity(messages.len());
+    let mut ahead = Vec::with_capacity(AHEAD);
+    rows.clear();
+    for messages in messages.chunks(AHEAD) {
+        Ahead::fill(&mut ahead, messages, slots);
+        let mut at = 0;
+        while at < ahead.len() {
+            let stepped = guarded(|| {
+                while let Some(one) = ahead.get_mut(at) {
+                    pending.extend(one.step(slots, rows, telemetry));
+                    at += 1;
+                }
+            });
+            if let (Err(place), Some(Ahead { message, .. })) = (stepped, ahead.get(at)) {
+                if let Some(slot) = slots.get_mut(&message.partition()) {
+                    slot.crashed(message.offset(), place);
+                }
+                at += 1;
+            }
+        }
+    }
+    pending
+}
+
+/// Records read before the first of them is applied: enough to wait for memory together, few enough to stay in the
+/// nearest cache.
+const AHEAD: usize = 16;
+
+/// A record read ahead of its turn.
+struct Ahead<'m> {
+    message: &'m BorrowedMessage<'m>,
+    record: Record<'m>,
+    headed: bool,
+    /// `None` where its partition is not live: it may be for the replay, or for nobody.
+    read: Option<Read<'m>>,
+}
+
+impl<'m> Ahead<'m> {
+    /// Takes the next messages, those of live partitions read.
+    fn fill(ahead: &mut Vec<Self>, messages: &'m [BorrowedMessage<'m>], slots: &Slots) {
+        ahead.clear();
+        let read = guarded(|| {
+            ahead.extend(messages.iter().filter_map(|message| Self::unread(message).read(slots)));
+            ahead.iter_mut().for_each(|ahead| ahead.look_for(slots));
+            ahead.iter().for_each(|ahead| ahead.fetch(slots));
+        });
+        if read.is_err() {
+            // Reading ahead is for speed alone: each is read in its turn, and the one at fault shows itself then.
+            ahead.clear();
+            ahead.extend(messages.iter().map(Self::unread));
+        }
+    }
+
+    fn unread(message: &'m BorrowedMessage<'m>) -> Self {
+        let (record, headed) = record(message);
+        Self { message, record, headed, read: None }
+    }
+
+    /// `None` where a rebalance inside poll has taken the partition: then the next owner judges the message.
+    fn read(mut self, slots: &Slots) -> Option<Self> {
+        let slot = slots.get(&self.message.partition())?;
+        let engine = slot.live_engine().filter(|_| !slot.given_up.contains(&self.record.offset));
+        self.read = engine.map(|engine| engine.read(&self.record));
+        Some(self)
+    }
+
+    /// Applies the record; what it turned out to be, where a verdict is to be written.
+    fn step(&mut self, slots: &mut Slots, rows: &mut Vec<Row>, telemetry: &Telemetry) -> Option<Pending<'m>> {
+        let Self { message, record, headed, read } = self;
+        let step = slots.get_mut(&message.partition())?.take(record, read.take(), telemetry)?;
+        let row = rows.len();
+        if let Step::Judged(judged) = &step {
+            rows.push(judged.row);
+        }
+        Some(Pending { message, step, row, headed: *headed })
+    }
+
+    fn look_for(&mut self, slots: &Slots) {
+        let engine = slots.get(&self.message.partition()).and_then(Slot::live_engine);
+        if let Some((engine, read)) = engine.zip(self.read.as_mut()) {
+            engine.look_for(read);
+        }
+    }
+
+    fn fetch(&self, slots: &Slots) {
+        let engine = slots.get(&self.message.partition()).and_then(Slot::live_engine);
+        if let Some((engine, read)) = engine.zip(self.read.as_ref()) {
+            engine.fetch(read);
+        }
+    }
+}
+
+impl Slot {
+    /// Applies a record: silently up to h, judging above it. `None` where no verdict is to be written.
+    fn take<'m>(&mut self, record: &Record<'m>, read: Option<Read<'m>>, telemetry: &Telemetry) -> Option<Step<'m>> {
+        let engine = self.engine.as_mut()?;
+        if record.offset < engine.next() {
+            return None;
+        }
+        let given_up = self.given_up.contains(&record.offset);
+        match &mut self.stage {
+            Stage::Live if given_up => {
+                engine.skip(record.offset);
+                Some(Step::Invalid(Box::new(Invalid::internal())))
+            }
+            Stage::Live => {
+                let read = read.unwrap_or_else(|| engine.read(record));
+                let step = engine.apply(read);
+                spring(self.partition, record.offset);
+                Some(step)
+            }
+            Stage::Replaying { last, replayed } if record.offset <= *last => {
+                if given_up {
+                    engine.skip(record.offset);
+                } else {
+                    if let Some(t) = engine.replay(record) {
+                        self.decisions.note_time(record.offset, t.0);
+                    }
+                    spring(self.partition, record.offset);
+                }
+                *replayed += 1;
+                self.live_from(record.offset + 1, telemetry);
+                None
+            }
+            Stage::Replaying { .. } => {
+                // Offsets may have holes (control records): h itself need not come up.
+                self.go_live(telemetry);
+                self.take(record, None, telemetry)
+            }
+            _ => None,
+        }
+    }
+
+    /// The state, while verdicts go out.
+    fn live_engine(&self) -> Option<&Partition> {
+        self.engine.as_ref().filter(|_| matches!(self.stage, Stage::Live))
+    }
+
+    /// Goes live where the next record lies above h.
+    pub fn live_from(&mut self, next: i64, telemetry: &Telemetry) {
+        if matches!(self.stage, Stage::Replaying { last, .. } if next > last) {
+            self.go_live(telemetry);
+        }
+    }
+
+    fn go_live(&mut self, telemetry: &Telemetry) {
+        if let Stage::Replaying { replayed, .. } = self.stage {
+            self.stage = Stage::Live;
+            if let Some(engine) = &mut self.engine {
+                engine.phones_mut().caught_up();
+            }
+            Recovered { partition: self.partition, replayed, took: self.since.elapsed() }.emit(telemetry);
+        }
+    }
+}
+
+/// A broker's message as the engine takes it, and whether it has headers.
+fn record<'m>(message: &'m BorrowedMessage<'m>) -> (Record<'m>, bool) {
+    let headers = message.headers();
+    let institution = headers.and_then(|headers| {
+        headers.iter().filter(|header| header.key == "institution").last().and_then(|header| header.value)
+    });
+    let record = Record {
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis().filter(|at| *at >= 0),
+        key: message.key(),
+        value: message.payload(),
+        institution,
+    };
+    (record, headers.is_some())
+}
