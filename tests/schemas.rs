@@ -23,7 +23,10 @@ use sentra::domain::{
     signals::Signals,
     time::{EventTimeMs, WallTimeUs},
     transaction::Record,
-    verdict::{Digest, Features, Kind, ModelRef, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source, Verdict, VerdictId},
+    verdict::{
+        Digest, Features, Kind, LostRecord, ModelRef, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source, Verdict,
+        VerdictId,
+    },
 };
 use serde_json::Value;
 
@@ -257,5 +260,8 @@ fn what_the_code_writes_of_each_kind_validates_and_of_no_other() {
         decided_at: WallTimeUs(1),
         schema_version: SCHEMA_VERSION,
     };
+    let source = Source { log: "7f3a9c01", partition: 0, offset: 9, previous_offset: -1, epoch: 0 };
+    let lost = LostRecord { kind: Kind::Lost, source, decided_at: WallTimeUs(1), schema_version: SCHEMA_VERSION };
+    assert!(validator.is_valid(&serde_json::to_value(lost).expect("a record of lost input is JSON")));
     assert!(validator.is_valid(&serde_json::to_value(owner).expect("an owner record is JSON")));
 }

@@ -95,6 +95,17 @@ fn contested() -> Vec<String> {
 }
 
 #[test]
+fn lost_input_is_no_verdict_but_a_link_of_the_chain() {
+    let topic = topic(1);
+    let lost = verdict(0, 6, 0).replace("scored", "lost");
+    write(&topic, 0, &[owner(), verdict(0, 0, -1), lost, verdict(0, 7, 6)]);
+    let mut tail = open(&topic, From::Earliest, Until::End);
+    assert_eq!(rest(&mut tail), [(0, 1, 0, false), (0, 3, 7, false)]);
+    let counts = tail.counts();
+    assert_eq!((counts.accepted, counts.lost, counts.gaps), (2, 1, 0));
+}
+
+#[test]
 fn zombies_are_ignored_and_each_verdict_counts_once() {
     let topic = topic(2);
     write(&topic, 0, &contested());

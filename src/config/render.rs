@@ -112,6 +112,7 @@ fn setting_schema(setting: &Setting) -> Json {
         Kind::LogId => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
         Kind::CallingCode => json!({"type": "string", "pattern": "^[1-9][0-9]{0,2}$"}),
         Kind::Topic => json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{1,249}$"}),
+        Kind::Member => json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{1,200}$"}),
         Kind::Text
         | Kind::Servers
         | Kind::Path
@@ -153,7 +154,8 @@ pub fn sample_toml() -> String {
         let _ = match (setting.default, setting.kind.is_quoted()) {
             (Some(default), true) => writeln!(text, "# {name} = {default:?}"),
             (Some(default), false) => writeln!(text, "# {name} = {default}"),
-            (None, _) => writeln!(text, "# Unset. From a file: {name}_file=PATH"),
+            (None, _) if setting.is_secret() => writeln!(text, "# Unset. From a file: {name}_file=PATH"),
+            (None, _) => writeln!(text, "# Unset."),
         };
     }
     text
@@ -175,7 +177,8 @@ pub fn sample_env() -> String {
         let _ = writeln!(text, "\n# {} Wanted: {}.", setting.doc, setting.kind.describe());
         let _ = match setting.default {
             Some(default) => writeln!(text, "# {name}={default}"),
-            None => writeln!(text, "# Unset. From a file: {name}_FILE"),
+            None if setting.is_secret() => writeln!(text, "# Unset. From a file: {name}_FILE"),
+            None => writeln!(text, "# Unset."),
         };
     }
     let _ =

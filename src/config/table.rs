@@ -147,7 +147,7 @@ settings! {
         "Milliseconds the producer waits for more verdicts to send together.");
     SCORE_UNDELIVERED: Setting::new("score.undelivered", Kind::Int(1, 1_000_000), "10000",
         "Unacknowledged verdicts of one partition at which that partition is paused.");
-    SCORE_INSTANCE: Setting::unset("score.instance", Kind::Text,
+    SCORE_INSTANCE: Setting::unset("score.instance", Kind::Member,
         "This process's name in its group, of its own in the whole group: its shards keep their partitions over a restart within the session. In production the host's name when unset; in development none, and shards leave as they stop.");
     SCORE_TAKE_OVER: Setting::new("score.take_over", Kind::Bool, "false",
         "Take partitions whose last owner works by other settings or a newer engine: for one deliberate start of all processes.");

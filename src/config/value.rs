@@ -17,6 +17,8 @@ pub enum Kind {
     Servers,
     /// A Kafka topic's name.
     Topic,
+    /// A member's name, of Kafka's own characters; a shard's number follows it.
+    Member,
     /// A path.
     Path,
     /// A whole number from .. to, both included.
@@ -117,6 +119,7 @@ impl Kind {
             Self::Text | Self::Path => (!text.is_empty()).then(|| owned(text)),
             Self::Servers => text.split(',').all(is_server).then(|| owned(text)),
             Self::Topic => is_topic(text).then(|| owned(text)),
+            Self::Member => (is_topic(text) && text.len() <= MEMBER_CHARS).then(|| owned(text)),
             Self::Int(min, max) => text.parse().ok().filter(|n| (min..=max).contains(n)).map(Value::Int),
             Self::Bool => boolean(text).map(Value::Bool),
             Self::Choice(words) => words.contains(&text).then(|| owned(text)),
@@ -157,6 +160,7 @@ impl Kind {
             Self::Text => String::from("a text that is not empty"),
             Self::Servers => String::from("a list such as host1:9092,host2:9092"),
             Self::Topic => String::from("a topic name (1 to 249 of A-Z a-z 0-9 . _ -)"),
+            Self::Member => String::from("a name (1 to 200 of A-Z a-z 0-9 . _ -)"),
             Self::Path => String::from("a path"),
             Self::Int(min, max) => format!("a whole number from {min} to {max}"),
             Self::Bool => String::from("true or false"),
@@ -291,6 +295,9 @@ fn is_origin(text: &str) -> bool {
     };
     port && host_fits && !text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
+
+/// A member's name with a shard's number behind it is shorter than Kafka's limit of 249.
+const MEMBER_CHARS: usize = 200;
 
 /// Kafka's own rule (`org.apache.kafka.common.internals.Topic`).
 fn is_topic(name: &str) -> bool {
