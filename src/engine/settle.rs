@@ -202,6 +202,11 @@ impl Settling {
         self.reader.next()
     }
 
+    /// The input offset of the verdict that counted last; -1 before the very first, `None` where that is not known.
+    pub fn last(&self) -> Option<i64> {
+        self.reader.last()
+    }
+
     /// Ends the reading.
     pub fn finish(self) -> Settled {
         let Self {
