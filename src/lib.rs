@@ -19,6 +19,7 @@
 //! | [`feed`] | the verdict tail's follower, and the live feed over WebSocket |
 //! | [`shard`] | the scoring thread: turn, assignment, recovery, delivery |
 //! | [`snapshot`] | where snapshots of the windows are kept, and the thread that writes them |
+//! | [`operate`] | what an operator asks of one partition, or does to it, from outside its owner |
 //! | [`problem`] | problem documents: what is answered when a request cannot be |
 //! | [`store`] | PostgreSQL: migrations, the sink, questions |
 //! | [`api`] | the HTTP interface: score, stored verdicts, health, its own description |
@@ -47,6 +48,7 @@ pub mod engine;
 pub mod feed;
 pub mod kafka;
 pub mod model;
+pub mod operate;
 pub mod problem;
 pub mod shard;
 pub mod snapshot;

@@ -1,13 +1,10 @@
 //! `sentra health`: asks the process of the same configuration, on its health listener. For images without a shell, whose
 //! orchestrator can run nothing but this program.
 
-use std::{
-    io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{CliError, Globals, Out};
+use crate::operate::ask;
 
 /// Asks the process whose telemetry.listen this configuration names; prints its answer.
 #[derive(clap::Args, Clone, Debug)]
@@ -16,12 +13,6 @@ pub struct Args {
     #[arg(long)]
     live: bool,
 }
-
-/// An answer takes microseconds; a process that needs longer is not well.
-const WITHIN: Duration = Duration::from_secs(5);
-
-/// More than any answer has.
-const MOST_BYTES: u64 = 1 << 20;
 
 impl Args {
     pub(super) fn run(self, globals: &Globals) -> Result<(), CliError> {
@@ -47,18 +38,6 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
         other => other,
     };
     SocketAddr::new(loopback, listen.port())
-}
-
-/// Whether the answer was 200, and its body.
-fn ask(address: SocketAddr, path: &str) -> io::Result<(bool, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, WITHIN)?;
-    stream.set_read_timeout(Some(WITHIN))?;
-    stream.set_write_timeout(Some(WITHIN))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream.take(MOST_BYTES).read_to_string(&mut text)?;
-    let (head, body) = text.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-    Ok((head.split(' ').nth(1) == Some("200"), body.trim().to_owned()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ mod leave;
 mod migrate;
 mod model;
 mod out;
+mod partition;
+mod replay;
 mod run;
 pub mod simulate;
 pub mod snapshot;
@@ -78,6 +80,10 @@ pub enum Command {
     Run(run::Args),
     /// Plan, create or check the topics.
     Topics(topics::Args),
+    /// Say how partitions are, or get one over a record that no owner gets over.
+    Partition(partition::Args),
+    /// Make one verdict again from the log and compare it with the one that counts.
+    Replay(replay::Args),
     /// Follow the verdicts that count.
     Verdicts(verdicts::Args),
     /// Check broker, topics, model and machine, and say what to do.
@@ -125,6 +131,8 @@ impl Cli {
             Command::Feed(args) => args.run(&globals),
             Command::Simulate(args) => args.run(&globals),
             Command::Snapshot(args) => args.run(&globals),
+            Command::Partition(args) => args.run(&globals),
+            Command::Replay(args) => args.run(&globals),
             Command::Train(args) => args.run(&globals),
             Command::Completions(args) => args.run(),
         }

@@ -206,6 +206,11 @@ impl Settling {
         self.reader.next()
     }
 
+    /// The input offset of the verdict that counted last; -1 before the very first, `None` where that is not known.
+    pub fn last(&self) -> Option<i64> {
+        self.reader.last()
+    }
+
     /// Ends the reading.
     pub fn finish(mut self) -> Settled {
         self.pass_below(self.reader.next());

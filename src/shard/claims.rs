@@ -1,14 +1,16 @@
 //! What `recover`'s threads find out of a partition before it is claimed and while it is settled: the checkpoint that
-//! the group committed, and with which edition of the engine its last owner works.
+//! the group committed, and with which edition of the engine its last owner works; and the record that claims it.
 
 use std::sync::atomic::AtomicBool;
 
 use super::{
     Shared,
+    ownership::wall_time,
     recover::{Answer, Readers},
 };
 use crate::{
-    domain::verdict::{Head, Kind},
+    config::Config,
+    domain::verdict::{Digest, Head, Kind, OwnerRecord, OwnerSource, SCHEMA_VERSION},
     engine::{
         checkpoint::{Between, Checkpoint, Elsewhere},
         edition::Edition,
@@ -18,6 +20,24 @@ use crate::{
 
 /// What the group's offset says of a partition.
 pub(super) type Told = Result<Option<Checkpoint>, Elsewhere>;
+
+/// The record by which `instance` takes a partition of the log with this short id, now.
+pub(crate) fn owner_record(config: &Config, log: &str, partition: i32, instance: &str, host: &str) -> Vec<u8> {
+    let Edition { generation, hash } = Edition::own(&config.rules);
+    let record = OwnerRecord {
+        kind: Kind::Owner,
+        source: OwnerSource { log, partition },
+        group: &config.kafka.group,
+        instance,
+        version: env!("CARGO_PKG_VERSION"),
+        host,
+        engine_generation: generation,
+        engine_hash: Digest(hash),
+        decided_at: wall_time(),
+        schema_version: SCHEMA_VERSION,
+    };
+    serde_json::to_vec(&record).expect("an owner record has nothing that JSON cannot hold")
+}
 
 impl Shared {
     /// The topics that this process's checkpoints are about.

@@ -57,17 +57,23 @@ use crate::{
 };
 use assignment::member_settings;
 pub(crate) use assignment::{Input, consumer_settings};
+pub(crate) use claims::owner_record;
 pub(crate) use context::Notice;
-use deliver::Verdicts;
+pub(crate) use deliver::Verdicts;
 pub(crate) use deliver::producer_settings;
 use leaving::Leaving;
-use letters::DeadLetters;
+pub(crate) use letters::DeadLetters;
+pub(crate) use ownership::wall_time;
 use poison::Crashes;
 #[doc(hidden)]
 pub use poison::set_trap;
+pub(crate) use poison::{guarded, watch_panics};
 use recover::Recoveries;
+pub(crate) use restore::{is_anchored, read as read_snapshot};
 use slot::Slot;
 use snapshots::Snapshots;
+pub(crate) use step::record;
+pub(crate) use turn::{is_misrouted, trace};
 
 /// How long a stop may take before what is still undelivered is left to the next owner.
 const STOP_BUDGET: Duration = Duration::from_secs(8);

@@ -10,6 +10,7 @@ use rdkafka::consumer::CommitMode;
 
 use super::{
     Shard,
+    claims::owner_record,
     context::Ack,
     recover::{Answer, Rival, Ticket},
     restore::Base,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     domain::{
         time::WallTimeUs,
-        verdict::{Digest, Kind, LostRecord, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source},
+        verdict::{Kind, LostRecord, SCHEMA_VERSION, Source},
     },
     engine::{
         chain::{Chain, Link},
@@ -182,20 +183,7 @@ impl Shard {
     }
 
     fn claim(&mut self, partition: i32) {
-        let Edition { generation, hash } = Edition::own(&self.shared.config.rules);
-        let record = OwnerRecord {
-            kind: Kind::Owner,
-            source: OwnerSource { log: &self.short_log, partition },
-            group: &self.shared.config.kafka.group,
-            instance: &self.instance,
-            version: env!("CARGO_PKG_VERSION"),
-            host: &self.host,
-            engine_generation: generation,
-            engine_hash: Digest(hash),
-            decided_at: wall_time(),
-            schema_version: SCHEMA_VERSION,
-        };
-        let value = serde_json::to_vec(&record).expect("an owner record has nothing that JSON cannot hold");
+        let value = owner_record(&self.shared.config, &self.short_log, partition, &self.instance, &self.host);
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         slot.stage = match self.verdicts.send(partition, slot.generation, None, &value, &[]) {
             Ok(()) => Stage::Claimed,
@@ -348,7 +336,7 @@ impl Shard {
 }
 
 /// Now, in microseconds since 1970.
-pub(super) fn wall_time() -> WallTimeUs {
+pub(crate) fn wall_time() -> WallTimeUs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallTimeUs(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -18,7 +18,7 @@ use crate::{
         settle::{Settled, Settling},
         snapshot::{Anchor, Refused, Restored, Restoring, SnapshotIdentity},
     },
-    kafka::tail::{Span, TailError},
+    kafka::tail::{RangeReader, Span, TailError},
     snapshot::{Depot, DepotError, Name},
     telemetry::{
         Fact,
@@ -133,8 +133,10 @@ fn try_one(
     })?;
     let settled = settling.finish();
     let input = readers.transactions.span(partition, stop)?;
-    if let Some(anchor) = head.anchor.filter(|anchor| anchor.offset >= input.start) {
-        check(readers, partition, anchor, stop)?;
+    if let Some(anchor) = head.anchor.filter(|anchor| anchor.offset >= input.start)
+        && !is_anchored(&mut readers.transactions, partition, anchor, stop)?
+    {
+        return Err(Refused::Anchor { offset: anchor.offset }.into());
     }
     let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
     let state = restored.fit(&settled, &logs)?;
@@ -145,15 +147,22 @@ fn try_one(
     Ok(Found { base: Base { partition: state, age }, settled, logs })
 }
 
-/// Reads the anchor again: it must be the record that the snapshot was taken behind.
-fn check(readers: &mut Readers, partition: i32, anchor: Anchor, stop: &AtomicBool) -> Result<(), PassedOver> {
+/// Reads the anchor again: whether it is the record that the snapshot was taken behind.
+///
+/// # Errors
+/// The log cannot be read there.
+pub(crate) fn is_anchored(
+    transactions: &mut RangeReader,
+    partition: i32,
+    anchor: Anchor,
+    stop: &AtomicBool,
+) -> Result<bool, TailError> {
     let mut found = None;
-    let offset = anchor.offset;
-    readers.transactions.read_messages(partition, offset, offset + 1, stop, |message| {
+    transactions.read_messages(partition, anchor.offset, anchor.offset + 1, stop, |message| {
         let at = message.timestamp().to_millis();
         found = Some(Anchor::of(message.offset(), at, message.key(), message.payload()));
     })?;
-    if found == Some(anchor) { Ok(()) } else { Err(Refused::Anchor { offset }.into()) }
+    Ok(found == Some(anchor))
 }
 
 /// Asks a store again that does not answer.

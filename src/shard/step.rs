@@ -194,7 +194,7 @@ impl Slot {
 }
 
 /// A broker's message as the engine takes it, and whether it has headers.
-fn record<'m>(message: &'m BorrowedMessage<'m>) -> (Record<'m>, bool) {
+pub(crate) fn record<'m>(message: &'m BorrowedMessage<'m>) -> (Record<'m>, bool) {
     let headers = message.headers();
     let institution = headers.and_then(|headers| {
         headers.iter().filter(|header| header.key == "institution").last().and_then(|header| header.value)

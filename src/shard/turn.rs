@@ -19,7 +19,7 @@ use super::{
     step::{Pending, step},
 };
 use crate::{
-    domain::{partitioner::partition_of, time::WallTimeUs, verdict::Source},
+    domain::{invalid::Invalid, partitioner::partition_of, time::WallTimeUs, verdict::Source},
     engine::{
         emit::{Emitted, Emitter, Stamp},
         partition::Step,
@@ -226,10 +226,7 @@ impl Writer<'_> {
             }
             Step::Invalid(invalid) => {
                 self.tally.invalid(invalid.reason);
-                let misrouted = invalid
-                    .read
-                    .phone
-                    .is_some_and(|phone| partition_of(phone.key().as_bytes(), shared.partitions) != partition);
+                let misrouted = is_misrouted(invalid, partition, shared.partitions);
                 (self.emitter.invalid(invalid, misrouted, &stamp, self.buffer), None)
             }
         };
@@ -275,13 +272,18 @@ impl Slot {
     }
 }
 
+/// Whether a record that is no transaction names a phone whose partition is another one.
+pub(crate) fn is_misrouted(invalid: &Invalid, partition: i32, partitions: i32) -> bool {
+    invalid.read.phone.is_some_and(|phone| partition_of(phone.key().as_bytes(), partitions) != partition)
+}
+
 /// Milliseconds begun, at least one.
 fn whole_ms(took: Duration) -> u64 {
     (took.as_micros() as u64).div_ceil(1_000).max(1)
 }
 
 /// The trace headers to pass through.
-fn trace(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn trace(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
     let Some(headers) = message.headers() else { return Vec::new() };
     let traced = headers.iter().filter(|header| TRACE_HEADERS.contains(&header.key));
     let traced: Vec<(String, Vec<u8>)> =

@@ -7,7 +7,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -117,6 +117,15 @@ impl Setup {
     /// The port of its HTTP interface, where it runs the serve role.
     pub fn api(&self) -> u16 {
         self.api
+    }
+
+    /// Runs another command of the program on the same configuration, to its end.
+    pub fn command(&self, args: &[&str]) -> Output {
+        let home = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sentra"));
+        command.env_clear().current_dir(home.path()).args(args);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).output().expect("the binary")
     }
 
     /// Starts it.
