@@ -7,6 +7,7 @@ mod bench;
 mod completions;
 mod config;
 mod demo;
+mod dlq;
 mod doctor;
 mod error;
 mod feed;
@@ -76,6 +77,8 @@ pub enum Command {
     Migrate(migrate::Args),
     /// All of it on this machine, with nothing configured: simulated traffic, verdicts, database, page.
     Demo(demo::Args),
+    /// List, show or redrive dead letters.
+    Dlq(dlq::Args),
     /// Run roles of the line until a signal.
     Run(run::Args),
     /// Plan, create or check the topics.
@@ -123,6 +126,7 @@ impl Cli {
             Command::Leave(args) => args.run(&globals),
             Command::Migrate(args) => args.run(&globals),
             Command::Demo(args) => args.run(&globals),
+            Command::Dlq(args) => args.run(&globals),
             Command::Run(args) => args.run(&globals),
             Command::Topics(args) => args.run(&globals),
             Command::Verdicts(args) => args.run(&globals),

@@ -112,7 +112,11 @@ impl Surveyor {
         })
     }
 
-    fn partitions(&self, topic: &str) -> Result<i32, LayoutError> {
+    /// How many partitions `topic` has.
+    ///
+    /// # Errors
+    /// No broker, no permission, or no topic.
+    pub fn partitions(&self, topic: &str) -> Result<i32, LayoutError> {
         let metadata = self.client.fetch_metadata(Some(topic), ASK).map_err(|error| {
             // What the connection met waits in a queue, one line or error a poll; taken out, it reaches the context.
             (0..EVENTS).for_each(|_| drop(self.client.poll(Duration::ZERO)));

@@ -16,7 +16,7 @@ use rdkafka::{
     ClientConfig, ClientContext,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
-    message::DeliveryResult,
+    message::{DeliveryResult, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
 
@@ -142,7 +142,22 @@ impl Load {
     /// # Errors
     /// The broker refused an earlier record, or the client this one.
     pub fn send(&mut self, key: &[u8], value: &[u8], timestamp_ms: i64) -> Result<(), LoadError> {
-        let mut record = BaseRecord::to(&self.topic).key(key).payload(value).timestamp(timestamp_ms);
+        self.send_whole(Some(key), Some(value), None, Some(timestamp_ms))
+    }
+
+    /// Queues one record as it is, waiting while the queue is full; without `timestamp_ms` its time is now.
+    ///
+    /// # Errors
+    /// As [`Load::send`].
+    pub fn send_whole(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Option<OwnedHeaders>,
+        timestamp_ms: Option<i64>,
+    ) -> Result<(), LoadError> {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
+        (record.key, record.payload, record.headers, record.timestamp) = (key, value, headers, timestamp_ms);
         loop {
             match self.producer.send(record) {
                 Ok(()) => break,

@@ -1,6 +1,7 @@
 //! Kafka clients, topics, the verdict tail, dead letters. All of rdkafka lives here, but for the shard's own loop.
 
 pub mod client;
+pub mod dead_letters;
 pub mod group;
 pub mod identity;
 pub mod layout;

@@ -22,15 +22,15 @@ use rdkafka::{
 use crate::{
     config::Config,
     domain::invalid::{Invalid, InvalidReason},
-    kafka::client::{Session, producer_config},
+    kafka::{
+        client::{Session, producer_config},
+        dead_letters,
+    },
     telemetry::facts::LetterFate,
 };
 
 /// A cut letter keeps this much of the value.
 const CUT_BYTES: usize = 1_024;
-
-/// The header that marks a cut letter.
-const CUT_HEADER: &str = "sentra.cut";
 
 /// Client-side bound on a letter: brokers' own limits are lower, and decide.
 const MAX_LETTER_BYTES: &str = "104857600";
@@ -218,12 +218,12 @@ impl Letter {
             value.truncate(CUT_BYTES);
         }
         self.key = self.key.take().filter(|key| key.len() <= CUT_BYTES);
-        let headers = OwnedHeaders::new().insert(Header { key: CUT_HEADER, value: Some("true") });
+        let headers = OwnedHeaders::new().insert(Header { key: dead_letters::CUT, value: Some("true") });
         // The record's own headers may be what is too large; where it came from stays.
         self.headers = self
             .headers
             .iter()
-            .filter(|header| header.key.starts_with("__connect."))
+            .filter(|header| header.key.starts_with(dead_letters::ADDED))
             .fold(headers, |headers, header| headers.insert(Header { key: header.key, value: header.value }));
     }
 }
@@ -235,12 +235,12 @@ fn headers(message: &BorrowedMessage<'_>, invalid: &Invalid) -> OwnedHeaders {
     let (code, text) = (invalid.code(), invalid.text());
     let stage = if invalid.reason == InvalidReason::InternalError { "step" } else { "decode" };
     let added = [
-        ("__connect.errors.topic", message.topic()),
-        ("__connect.errors.partition", &partition),
-        ("__connect.errors.offset", &offset),
-        ("__connect.errors.stage", stage),
-        ("__connect.errors.exception.class.name", &code),
-        ("__connect.errors.exception.message", &text),
+        (dead_letters::TOPIC, message.topic()),
+        (dead_letters::PARTITION, &partition),
+        (dead_letters::OFFSET, &offset),
+        (dead_letters::STAGE, stage),
+        (dead_letters::CLASS, &code),
+        (dead_letters::MESSAGE, &text),
     ];
     added.into_iter().fold(own, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
 }
