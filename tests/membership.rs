@@ -133,7 +133,11 @@ impl Verdicts {
 #[test]
 fn a_rolling_restart_of_static_members_moves_no_partition_and_loses_and_repeats_nothing() {
     let topics = Topics::create("rolling", 6);
-    let setups = ["rolling-a", "rolling-b", "rolling-c"].map(|name| named(&topics, name));
+    let folder = tempfile::tempdir().expect("a folder");
+    let setups = ["rolling-a", "rolling-b", "rolling-c"].map(|name| {
+        let snapshots = named(&topics, name).with("SENTRA__SNAPSHOTS__INTERVAL", "1s");
+        snapshots.with("SENTRA__SNAPSHOTS__LOCATION", &folder.path().display().to_string())
+    });
     let mut processes: Vec<Sentra> = setups.iter().map(Setup::start).collect();
     await_all(&processes.iter().collect::<Vec<_>>(), topics.partitions);
     let traffic = Traffic::start(&topics.transactions);
@@ -142,6 +146,7 @@ fn a_rolling_restart_of_static_members_moves_no_partition_and_loses_and_repeats_
         verdicts.read();
         verdicts.readings.iter().all(|reading| !reading.accepted.is_empty())
     });
+    soon("snapshots", || processes.iter().all(|process| process.metric("sentra_snapshots_written_total") >= Some(4.0)));
     let (places, owners) = (processes.iter().map(owned).collect::<Vec<_>>(), verdicts.owners());
     for (at, setup) in setups.iter().enumerate() {
         processes[at].signal(libc::SIGTERM);
@@ -149,6 +154,9 @@ fn a_rolling_restart_of_static_members_moves_no_partition_and_loses_and_repeats_
         processes[at] = setup.start();
         await_all(&processes.iter().collect::<Vec<_>>(), topics.partitions);
         assert_eq!(processes.iter().map(owned).collect::<Vec<_>>(), places, "restart {at} moved a partition");
+        let restored: Vec<_> = processes.iter().map(|one| one.log().matches("snapshot restored").count()).collect();
+        let wanted: Vec<_> = (0..3).map(|process| if process <= at { places[process].len() } else { 0 }).collect();
+        assert_eq!(restored, wanted, "each reads the snapshots of its own partitions, once");
     }
     traffic.finish();
     verdicts.assert_exact(&topics);

@@ -148,7 +148,8 @@ fn whatever_becomes_of_process_and_snapshots_the_verdicts_are_those_of_an_undist
     drop(fourth);
 
     // Under other windows none of them fits, and each says so.
-    let changed = start(setup(&topics, &location).with("SENTRA__TIME__FORGET", "90d"));
+    let deliberate = || setup(&topics, &location).with("SENTRA__SCORE__TAKE_OVER", "true");
+    let changed = start(deliberate().with("SENTRA__TIME__FORGET", "90d"));
     assert!(lines(&changed, "snapshot restored").is_empty(), "{}", changed.log());
     assert!(changed.log().contains("other settings of [time] or [windows]"), "{}", changed.log());
     drop(changed);
@@ -157,7 +158,7 @@ fn whatever_becomes_of_process_and_snapshots_the_verdicts_are_those_of_an_undist
     let undisturbed =
         Setup::new(&again).with("SENTRA__SNAPSHOTS__LOCATION", "off").with("SENTRA__VERDICT__FEATURES", "true");
     let reference = start(undisturbed);
-    let last = start(setup(&topics, &location));
+    let last = start(deliberate());
     let (disturbed, expected) = (accepted(&topics), accepted(&again));
     let duplicates =
         expected.iter().flatten().filter(|verdict| String::from_utf8_lossy(verdict).contains("\"duplicate\"")).count();

@@ -70,28 +70,23 @@ fn lock(config: &Config, instance: &str) -> Result<Option<File>, AppError> {
     }
 }
 
+/// Whether a group on several hosts is a fault: where snapshots are in each host's own folder, which it gives.
+fn own_folder(config: &Config) -> Option<&str> {
+    let folder = config.snapshots.location.as_deref().filter(|location| !location.contains("://"));
+    folder.filter(|_| !config.snapshots.local_only && config.kafka.embedded_log.is_none())
+}
+
 /// Refuses a group on several hosts whose snapshots are each in a folder of their own.
 ///
 /// # Errors
 /// Members of other hosts are in the group, and stay for longer than a session.
 pub(super) fn check_hosts(config: &Config, stop: &AtomicBool) -> Result<(), AppError> {
-    let folder = config.snapshots.location.as_deref().filter(|location| !location.contains("://"));
-    let Some(folder) = folder.filter(|_| !config.snapshots.local_only && config.kafka.embedded_log.is_none()) else {
-        return Ok(());
-    };
-    let own = group::host_name();
+    let Some(folder) = own_folder(config) else { return Ok(()) };
     let deadline = Instant::now() + OTHERS_GO;
     while !stop.load(Ordering::Relaxed) {
-        let members = match group::members(&config.kafka) {
-            Ok(members) => members,
-            Err(error) => {
-                tracing::warn!(%error, "whether the group is on several hosts is not known");
-                return Ok(());
-            }
-        };
-        let others: BTreeSet<&str> = members.iter().filter_map(Member::host).filter(|host| *host != own).collect();
+        let others = other_hosts(config);
         if others.is_empty() {
-            return Ok(());
+            break;
         }
         let hosts = others.into_iter().collect::<Vec<_>>().join(", ");
         if Instant::now() > deadline {
@@ -101,4 +96,26 @@ pub(super) fn check_hosts(config: &Config, stop: &AtomicBool) -> Result<(), AppE
         pause(ASK_EVERY, stop);
     }
     Ok(())
+}
+
+/// The same once more, when those who started at the same moment have joined, too: the first of them by name stays.
+///
+/// # Errors
+/// A host before this one by name is in the group.
+pub(super) fn check_hosts_joined(config: &Config) -> Result<(), AppError> {
+    let Some(folder) = own_folder(config) else { return Ok(()) };
+    match other_hosts(config).into_iter().find(|host| *host < group::host_name()) {
+        Some(hosts) => Err(AppError::SeveralHosts { folder: folder.to_owned(), hosts }),
+        None => Ok(()),
+    }
+}
+
+/// The group's hosts but this one; none where nobody answers.
+fn other_hosts(config: &Config) -> BTreeSet<String> {
+    let members = group::members(&config.kafka).unwrap_or_else(|error| {
+        tracing::warn!(%error, "whether the group is on several hosts is not known");
+        Vec::new()
+    });
+    let own = group::host_name();
+    members.iter().filter_map(Member::host).filter(|host| *host != own).map(str::to_owned).collect()
 }

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     AppError,
-    membership::{Membership, check_hosts},
+    membership::{Membership, check_hosts, check_hosts_joined},
 };
 use crate::{
     config::{Config, Environment},
@@ -38,6 +38,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 
 /// How often topics are compared while running (C1.8).
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
+
+/// When whoever started at the same moment has joined the group, too.
+const ALL_JOINED: Duration = Duration::from_secs(10);
 
 /// Runs that many shards until `stop` is set or one of them ends.
 pub(super) fn run(
@@ -143,6 +146,7 @@ fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout
     }
     let mut outcome = Ok(());
     let mut compare_at = Instant::now() + COMPARE_EVERY;
+    let mut joined_at = Some(Instant::now() + ALL_JOINED);
     while !running.is_empty() {
         thread::sleep(LOOK_EVERY);
         let (ended, still): (Vec<_>, Vec<_>) = running.into_iter().partition(|(_, handle)| handle.is_finished());
@@ -153,6 +157,12 @@ fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout
             outcome = outcome.and(result);
             // One shard less is a process less: the group gives its partitions to the others.
             stop.store(true, Ordering::Relaxed);
+        }
+        if joined_at.take_if(|at| Instant::now() >= *at).is_some() {
+            outcome = outcome.and(check_hosts_joined(&shared.config));
+            if outcome.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
         }
         if Instant::now() >= compare_at {
             compare_at = Instant::now() + COMPARE_EVERY;

@@ -144,7 +144,7 @@ impl Shard {
         for slot in self.slots.values_mut() {
             let Some(checkpoint) = slot.checkpoint() else { continue };
             if failed || slot.committed != Some(checkpoint) {
-                slot.committed = Some(checkpoint);
+                (slot.committed, slot.known) = (Some(checkpoint), Some(checkpoint));
                 offsets.push((slot.partition, slot.next_undelivered(), checkpoint.to_text(&between)));
             }
         }

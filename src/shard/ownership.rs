@@ -233,7 +233,7 @@ impl Shard {
         slot.previous = start.previous;
         slot.delivered = start.previous;
         slot.stage = Stage::Replaying { last: start.last, replayed: 0 };
-        slot.committed = slot.checkpoint();
+        slot.known = slot.checkpoint();
         if let Err(error) = self.input.place(partition, start.replay_from) {
             // Revoked meanwhile: the notice is on its way.
             tracing::debug!(partition, %error, "the partition cannot be read");
@@ -309,7 +309,7 @@ impl Shard {
     /// A synchronous commit, which the group's generation fences, tells whether the partition is still ours.
     fn ask_group(&mut self, partition: i32) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
-        let known = slot.committed.map(|checkpoint| checkpoint.to_text(&self.shared.between()));
+        let known = slot.known.map(|checkpoint| checkpoint.to_text(&self.shared.between()));
         let offset = (partition, slot.next_undelivered(), known.unwrap_or_default());
         match self.input.commit([offset].into_iter(), CommitMode::Sync) {
             Ok(()) => self.claim_anew(partition, Duration::ZERO),

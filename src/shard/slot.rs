@@ -113,8 +113,10 @@ pub struct Slot {
     pub since: Instant,
     /// How old the snapshot was that the state came from, at the time; `None` where it came from the log.
     pub restored_age: Option<Duration>,
-    /// The newest checkpoint handed to the group, or known when the past was settled.
+    /// The newest checkpoint handed to the group; `None` before the first.
     pub committed: Option<Checkpoint>,
+    /// The newest one known: that, or the one at which the past was settled.
+    pub known: Option<Checkpoint>,
     abandoned: Abandoned,
 }
 
@@ -149,6 +151,7 @@ impl Slot {
             since: now,
             restored_age: None,
             committed: None,
+            known: None,
             abandoned: Abandoned::default(),
         }
     }
