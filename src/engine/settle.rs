@@ -53,6 +53,7 @@ pub struct Settled {
     pub decisions: Decisions,
     /// The records that the program failed on, by their accepted verdicts: no replay may apply them. From a
     /// checkpoint on, all of them above its h are known, for their verdicts lie behind it: a snapshot needs no more.
+    /// Replay from the input's start needs verdicts kept as long as the input, as `sentra topics check` asks for.
     pub skipped: BTreeSet<i64>,
     /// Why what was read cannot be all that was written.
     pub doubt: Option<Doubt>,
@@ -335,5 +336,24 @@ mod tests {
         assert_eq!(plan(2), Ok(whole));
         let lost = Some(Lost { first: 2, last: 6 });
         assert_eq!(plan(7), Ok(Start { replay_from: 7, last: 6, previous: 1, lost }));
+    }
+
+    #[test]
+    fn only_verdicts_that_count_and_say_internal_error_name_records_to_be_skipped() {
+        let invalid = |epoch: i64, source: i64, code: &str| {
+            let reasons = format!(r#""invalid","reasons":[{{"code":"{code}","text":"x"}}]"#);
+            verdict(epoch, source, source - 1).replace(r#""scored""#, &reasons)
+        };
+        let records = [
+            owner(),
+            invalid(0, 0, "INTERNAL_ERROR"),
+            invalid(0, 1, "NOT_JSON"),
+            owner(),
+            invalid(0, 2, "INTERNAL_ERROR"),
+            invalid(3, 2, "NOT_JSON"),
+            invalid(3, 3, "INTERNAL_ERROR"),
+        ];
+        let settled = settled(0, &records, None);
+        assert_eq!((settled.skipped, settled.ignored, settled.last), (BTreeSet::from([0, 3]), 1, Some(3)));
     }
 }

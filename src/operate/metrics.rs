@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use serde::Deserialize;
+
 /// An answer takes microseconds; a process that needs longer is not well.
 const WITHIN: Duration = Duration::from_secs(5);
 
@@ -16,7 +18,14 @@ const MOST_BYTES: u64 = 16 << 20;
 #[derive(Clone, Debug)]
 pub struct Process {
     metrics: String,
-    ready: String,
+    /// What speaks against its being ready.
+    reasons: Vec<String>,
+}
+
+/// What `/readyz` answers.
+#[derive(Deserialize)]
+struct Ready {
+    reasons: Vec<String>,
 }
 
 impl Process {
@@ -28,13 +37,15 @@ impl Process {
         let rest = url.strip_prefix("http://").unwrap_or(url);
         let host = rest.split_once('/').map_or(rest, |(host, _)| host);
         let address = host.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { metrics: ask(address, "/metrics")?.1, ready: ask(address, "/readyz")?.1 })
+        let metrics = ask(address, "/metrics")?.1;
+        let Ready { reasons } = serde_json::from_str(&ask(address, "/readyz")?.1)?;
+        Ok(Self { metrics, reasons })
     }
 
     /// Why it does not serve the partition, where it says so.
     pub fn refusal(&self, partition: i32) -> Option<String> {
         let begin = format!("partition {partition} is refused: ");
-        self.ready.lines().find_map(|line| Some(line.split_once(&begin)?.1.to_owned()))
+        self.reasons.iter().find_map(|reason| Some(reason.strip_prefix(&begin)?.to_owned()))
     }
 
     /// How many of its verdicts await their acknowledgement, where it has the partition.

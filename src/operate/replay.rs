@@ -36,7 +36,7 @@ const STRETCH: i64 = 100_000;
 /// A verdict made again.
 #[derive(Clone, Debug)]
 pub struct Replayed {
-    /// What replay gave, with features.
+    /// What replay gave, with features; when it was decided, and in what time, is the accepted one's.
     pub verdict: Value,
     /// What counts.
     pub accepted: Value,
@@ -123,7 +123,10 @@ impl Desk {
             return Err(error);
         }
         let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).map_err(|error| not_there(error.to_string()));
-        let (verdict, accepted) = (read(&judge.out)?, read(&value)?);
+        let (mut verdict, accepted) = (read(&judge.out)?, read(&value)?);
+        for moment in ["decided_at", "processing_time_ms"] {
+            verdict[moment] = accepted[moment].clone();
+        }
         Ok(Replayed { differences: differences(&accepted, &verdict), verdict, accepted, from, at, notes })
     }
 

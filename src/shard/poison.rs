@@ -4,7 +4,8 @@
 //!
 //! Invariant: nothing that a panic may have half changed is used again, and nothing of a record gets into a line: the
 //! panic's message, which may quote it, is not printed, only its place in the code. What ends the process at once (a
-//! full stack, no memory, a signal) cannot be caught here.
+//! full stack, no memory, a signal) cannot be caught, and scoring, which sees rows of a whole batch, is not: such a record
+//! is got over by `sentra partition skip`.
 
 use std::{
     cell::{Cell, RefCell},

@@ -132,6 +132,7 @@ fn facts_and_tallies_arrive_in_the_metrics() {
     for fate in [LetterFate::Cut, LetterFate::Lost] {
         telemetry.emit(DeadLettered { partition: 5, offset: 2, reason: InvalidReason::NotJson, fate });
     }
+    telemetry.emit(RecordCrashed { partition: 5, offset: 3, place: "src/x.rs:1:1", times: 1 });
     telemetry.emit(BrokerLost { shard: 0, why: "x" });
     let (code, text) = get(server.address(), "/metrics");
     assert_eq!(code, 200);
@@ -156,6 +157,7 @@ fn facts_and_tallies_arrive_in_the_metrics() {
         "sentra_dead_letters_total 2",
         "sentra_dead_letters_cut_total 1",
         "sentra_dead_letters_lost_total 1",
+        "sentra_record_crashes_total 1",
         "sentra_phones{shard=\"0\"} 3",
         "sentra_state_bytes{part=\"profile\",shard=\"0\"} 400",
         "sentra_broker_up 0",
