@@ -156,6 +156,11 @@ impl History {
         self.ring.len()
     }
 
+    /// Whether the ring holds four fifths of what it may.
+    pub fn is_crowded(&self, rules: &Rules) -> bool {
+        self.ring.len() * 5 >= rules.ring_cap * 4
+    }
+
     /// Bytes held, as the allocator rounds them (large rings' tables are estimated by their events).
     pub fn footprint(&self) -> Footprint {
         let hot = self.hot.as_ref().and_then(|hot| hot.totals.as_ref()).map_or(0, |_| self.ring.len() * 160);

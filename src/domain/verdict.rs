@@ -143,6 +143,14 @@ impl Serialize for Features<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub u64);
 
+impl Digest {
+    /// The digest of 16 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        digits.then(|| u64::from_str_radix(text, 16).ok().map(Self))?
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
@@ -210,6 +218,8 @@ pub struct Head<'a> {
     /// Not read further unless asked for: settling reads millions of heads.
     #[serde(borrow, default)]
     pub reasons: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub feature_digest: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub group: Option<Cow<'a, str>>,
     #[serde(borrow, default)]

@@ -23,6 +23,7 @@ use crate::domain::{
     rules::{LONGEST_WINDOW_MS, Rules, Scope},
     time::{DAY_MS, EventTimeMs},
     transaction::{Record, Transaction, TransactionType},
+    verdict::Digest,
 };
 
 /// Profiles rebuilt from a log whose head is gone are incomplete for this long.
@@ -278,6 +279,22 @@ impl Partition {
         Some(EventTimeMs(arrival.event.t))
     }
 
+    /// As [`Partition::replay`], with the digest of the features that the record is judged by: none where state is
+    /// incomplete, or a snapshot's copy holds the record already.
+    pub fn replay_digest(&mut self, record: &Record<'_>) -> (Option<EventTimeMs>, Option<Digest>) {
+        let read = self.read(record);
+        if read.content.as_ref().is_ok_and(|content| self.phones.holds(&content.subject, record.offset)) {
+            return (self.replay(record), None);
+        }
+        match self.apply(read) {
+            Step::Judged(judged) => {
+                let complete = !judged.flags.has(Flags::WARMING);
+                (Some(judged.event_time), complete.then(|| Digest(features::digest(&judged.row))))
+            }
+            Step::Invalid(_) => (None, None),
+        }
+    }
+
     /// The next offset this state expects: all records below it are applied.
     pub fn next(&self) -> i64 {
         self.next
@@ -308,11 +325,16 @@ impl Partition {
         self.phones.footprint_lately()
     }
 
+    /// How many phones have four fifths of `windows.ring_cap` events, or more, by the sweep's last way round.
+    pub fn crowded_lately(&self) -> usize {
+        self.phones.crowded_lately()
+    }
+
     /// Frees what the next `slots` phones hold needlessly, and removes those that count as absent now. Its moment
     /// never shows in any verdict: call it between batches, by any clock.
     pub fn sweep(&mut self, slots: usize) {
         let Some(wm) = self.watermark else { return };
-        self.phones.sweep(slots, self.next, |history| keep(history, wm, &self.rules));
+        self.phones.sweep(slots, self.next, &self.rules, |history| keep(history, wm, &self.rules));
     }
 
     /// Hashes the identities.

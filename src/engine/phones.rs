@@ -25,11 +25,19 @@ pub struct Phones {
     table: HashTable<u32>,
     hasher: Placement,
     sweep: usize,
-    walk: Footprint,
-    walked: Footprint,
+    walk: Walk,
+    walked: Walk,
     copying: Option<Copying>,
     /// While a restored partition is replayed: per slot, the offset that its copy was made at. Records below it are in.
     copied_at: Option<Vec<i64>>,
+}
+
+/// What one round of the sweep sums up.
+#[derive(Clone, Copy, Debug, Default)]
+struct Walk {
+    footprint: Footprint,
+    /// Phones whose rings are nearly full.
+    crowded: usize,
 }
 
 /// A copy of all histories under way.
@@ -136,7 +144,7 @@ impl Phones {
 
     /// Looks at the next `budget` slots, prunes each phone with `keep` and removes those it returns false for; all
     /// records below `offset` are applied.
-    pub fn sweep(&mut self, budget: usize, offset: i64, mut keep: impl FnMut(&mut History) -> bool) {
+    pub fn sweep(&mut self, budget: usize, offset: i64, rules: &Rules, mut keep: impl FnMut(&mut History) -> bool) {
         let slots = self.chunks.len() * CHUNK;
         for _ in 0..budget.min(slots) {
             self.sweep = (self.sweep + 1) % slots;
@@ -147,7 +155,8 @@ impl Phones {
             let Some(entry) = entry else { continue };
             let (subject, stays) = (entry.subject, keep(&mut entry.history));
             if stays {
-                self.walk.add(entry.footprint());
+                self.walk.footprint.add(entry.footprint());
+                self.walk.crowded += usize::from(entry.history.is_crowded(rules));
             } else {
                 self.remove(&subject, offset);
             }
@@ -227,7 +236,12 @@ impl Phones {
 
     /// The same as the sweep last summed it up on its way round: costs nothing to ask.
     pub fn footprint_lately(&self) -> Footprint {
-        self.with_overhead(self.walked)
+        self.with_overhead(self.walked.footprint)
+    }
+
+    /// How many phones' rings were nearly full on the sweep's last way round.
+    pub fn crowded_lately(&self) -> usize {
+        self.walked.crowded
     }
 
     fn with_overhead(&self, mut total: Footprint) -> Footprint {

@@ -18,7 +18,7 @@ use super::{
 use crate::domain::{
     invalid::InvalidReason,
     policy::{Decision, Recommendation, RiskLevel},
-    verdict::Head,
+    verdict::{Digest, Head},
 };
 
 /// What has been read so far.
@@ -28,6 +28,7 @@ pub struct Settling {
     log: String,
     decisions: Decisions,
     skipped: BTreeSet<i64>,
+    witness: Option<Witness>,
     /// h is never below it.
     least: i64,
     /// Whether e and h were known where reading began: what the rule accepts since is exactly what counts.
@@ -40,6 +41,15 @@ pub struct Settling {
     foreign: Option<String>,
     ignored: u64,
     first_gap: Option<(i64, i64)>,
+}
+
+/// A verdict that tells whether replay gives the state that judged it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// The input offset.
+    pub offset: i64,
+    /// The digest of its features.
+    pub digest: Digest,
 }
 
 /// What the verdict partition says of the past.
@@ -55,6 +65,8 @@ pub struct Settled {
     /// checkpoint on, all of them above its h are known, for their verdicts lie behind it: a snapshot needs no more.
     /// Replay from the input's start needs verdicts kept as long as the input, as `sentra topics check` asks for.
     pub skipped: BTreeSet<i64>,
+    /// The newest accepted verdict with features: what replay must come to there.
+    pub witness: Option<Witness>,
     /// Why what was read cannot be all that was written.
     pub doubt: Option<Doubt>,
     /// What the owner before worked with, where its record names it.
@@ -124,6 +136,7 @@ impl Settling {
             log,
             decisions,
             skipped: BTreeSet::new(),
+            witness: None,
             least,
             exact,
             ahead: None,
@@ -193,6 +206,8 @@ impl Settling {
                 if let Some((decision, maker)) = made(&head) {
                     self.decisions.remember(source, decision, &maker);
                 }
+                let digest = head.feature_digest.as_deref().and_then(Digest::parse);
+                self.witness = digest.map(|digest| Witness { offset: source, digest }).or(self.witness);
                 if head.invalid_reason() == Some(InvalidReason::InternalError) {
                     self.skipped.insert(source);
                 }
@@ -216,12 +231,22 @@ impl Settling {
     pub fn finish(mut self) -> Settled {
         self.pass_below(self.reader.next());
         let Self {
-            reader, decisions, skipped, least, doubt, editions: [edition, _], foreign, ignored, first_gap, ..
+            reader,
+            decisions,
+            skipped,
+            witness,
+            least,
+            doubt,
+            editions: [edition, _],
+            foreign,
+            ignored,
+            first_gap,
+            ..
         } = self;
         // -1 stands for "before the very first", not for an offset.
         let last = Some(reader.last().unwrap_or(-1).max(least)).filter(|last| *last >= 0);
         let untouched = last.is_none() && reader.last() == Some(-1);
-        Settled { last, untouched, decisions, skipped, doubt, edition, foreign, ignored, first_gap }
+        Settled { last, untouched, decisions, skipped, witness, doubt, edition, foreign, ignored, first_gap }
     }
 }
 

@@ -114,13 +114,14 @@ impl Shard {
             return Ok(());
         }
         self.next_housekeeping = now + HOUSE_EVERY;
-        let (mut phones, mut held) = (0, Footprint::default());
+        let (mut phones, mut crowded, mut held) = (0, 0, Footprint::default());
         for slot in self.slots.values_mut() {
             self.shared.telemetry.metrics.undelivered(slot.partition, slot.undelivered());
             if let Some(engine) = &mut slot.engine {
                 engine.sweep(SWEPT_AT_ONCE);
                 slot.decisions.forget(engine.next(), engine.forgotten());
                 phones += engine.phones();
+                crowded += engine.crowded_lately();
                 held.add(engine.footprint_lately());
             }
         }
@@ -128,6 +129,7 @@ impl Shard {
             snapshots.keep_house(&self.slots, &self.shared.telemetry);
         }
         self.shared.telemetry.metrics.state(self.number, phones, held.ring, held.profile);
+        self.shared.telemetry.metrics.crowded(self.number, crowded);
         if now >= self.next_commit && !self.shared.stop.load(Ordering::Relaxed) {
             self.next_commit = now + COMMIT_EVERY;
             self.commit();

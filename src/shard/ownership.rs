@@ -229,6 +229,7 @@ impl Shard {
         let restored = base.map(|base| base.partition);
         slot.engine = Some(restored.unwrap_or_else(|| Partition::new(rules(), place, start.replay_from)));
         slot.decisions = settled.decisions;
+        slot.witness = settled.witness;
         slot.given_up = self.crashes.given_up(partition, start.last, settled.skipped);
         slot.previous = start.previous;
         slot.delivered = start.previous;

@@ -10,7 +10,9 @@ use std::{
 };
 
 use super::recover::Ticket;
-use crate::engine::{chain::Chain, checkpoint::Checkpoint, decisions::Decisions, partition::Partition};
+use crate::engine::{
+    chain::Chain, checkpoint::Checkpoint, decisions::Decisions, partition::Partition, settle::Witness,
+};
 
 /// Where a partition is on its way from assigned to live and back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +97,8 @@ pub struct Slot {
     /// Records that are not applied, for the program failed on them: in replay by their verdicts, above h by crashes
     /// in this process.
     pub given_up: BTreeSet<i64>,
+    /// The verdict that replay is held against.
+    pub witness: Option<Witness>,
     /// The record that the program failed on just now; the state went with it.
     pub crash: Option<Crash>,
     /// The ownership's acknowledgements.
@@ -141,6 +145,7 @@ impl Slot {
             engine: None,
             decisions: Decisions::default(),
             given_up: BTreeSet::new(),
+            witness: None,
             crash: None,
             chain: None,
             previous: -1,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     engine::{
-        partition::Place,
+        partition::{Partition, Place},
         snapshot::{Anchor, End, Head, Part, SnapshotIdentity, Taking},
     },
     snapshot::{Busy, Depot, Name, Outcome, SnapshotWriter},
@@ -55,6 +55,8 @@ struct Due {
     at: Instant,
     /// The newest snapshot's begin, or the ownership's.
     since: Instant,
+    /// The next offset then: an idle partition needs no newer snapshot.
+    next: i64,
 }
 
 /// The snapshot under way.
@@ -63,6 +65,7 @@ struct Current {
     generation: usize,
     epoch: i64,
     begun: Instant,
+    from: i64,
     taking: Taking,
     waiting: Option<Part>,
     resume: Instant,
@@ -92,7 +95,9 @@ impl Snapshots {
         for slot in slots.values().filter(|slot| slot.stage == Stage::Live) {
             let interval = self.interval;
             let due = self.due.entry(slot.partition).or_insert_with(|| Due::first(slot, interval));
-            telemetry.metrics.snapshot.age(slot.partition, due.since.elapsed());
+            let idle = slot.engine.as_ref().is_none_or(|engine| engine.next() <= due.next);
+            let age = if idle { Duration::ZERO } else { due.since.elapsed() };
+            telemetry.metrics.snapshot.age(slot.partition, age);
         }
     }
 
@@ -141,6 +146,7 @@ impl Snapshots {
             generation: slot.generation,
             epoch: checkpoint.epoch,
             begun: now,
+            from: head.bounds.next,
             taking,
             waiting: Some(part),
             resume: now,
@@ -188,7 +194,7 @@ impl Snapshots {
                     SnapshotWritten { partition, end, phones, bytes, took: current.begun.elapsed() }.emit(telemetry);
                 }
                 due.and_modify(|due| {
-                    *due = Due { at: current.begun + self.interval, since: current.begun, ..*due };
+                    *due = Due { at: current.begun + self.interval, since: current.begun, next: current.from, ..*due };
                 });
             }
             Outcome::Failed(why) => {
@@ -211,7 +217,8 @@ impl Due {
         let soon = now + interval / FIRST + interval / FIRST / 16 * (slot.partition.unsigned_abs() % 16);
         // A restored state's next snapshot keeps the pace of the ones before it.
         let at = slot.restored_age.map_or(soon, |_| soon.max(since + interval));
-        Self { generation: slot.generation, at, since }
+        let next = slot.engine.as_ref().map_or(0, Partition::next);
+        Self { generation: slot.generation, at, since, next }
     }
 }
 

@@ -11,10 +11,13 @@ use super::{
 };
 use crate::{
     domain::{features::Row, invalid::Invalid, transaction::Record},
-    engine::partition::{Partition, Read, Step},
+    engine::{
+        partition::{Partition, Read, Step},
+        settle::Witness,
+    },
     telemetry::{
         Telemetry,
-        facts::{Fact, Recovered},
+        facts::{Fact, Recovered, ReplayDiffers},
     },
 };
 
@@ -152,7 +155,17 @@ impl Slot {
                 if given_up {
                     engine.skip(record.offset);
                 } else {
-                    if let Some(t) = engine.replay(record) {
+                    let event_time = match self.witness.filter(|witness| witness.offset == record.offset) {
+                        Some(Witness { offset, digest }) => {
+                            let (event_time, found) = engine.replay_digest(record);
+                            if found.is_some_and(|found| found != digest) {
+                                ReplayDiffers { partition: self.partition, offset }.emit(telemetry);
+                            }
+                            event_time
+                        }
+                        None => engine.replay(record),
+                    };
+                    if let Some(t) = event_time {
                         self.decisions.note_time(record.offset, t.0);
                     }
                     spring(self.partition, record.offset);

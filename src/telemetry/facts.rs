@@ -120,6 +120,15 @@ pub struct RecordsLost {
     pub last: i64,
 }
 
+/// Replay came to other features than the accepted verdict was made from.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayDiffers {
+    /// The partition.
+    pub partition: i32,
+    /// The input offset.
+    pub offset: i64,
+}
+
 /// A verdict does not follow the one before it.
 #[derive(Clone, Copy, Debug)]
 pub struct GapSeen {
@@ -261,6 +270,18 @@ impl Fact for RecordsLost {
             first,
             last,
             "input was deleted before it was judged: raise the transaction topic's retention; its verdicts will never be"
+        );
+    }
+}
+
+impl Fact for ReplayDiffers {
+    fn emit(self, to: &Telemetry) {
+        to.metrics.replay_mismatches.inc();
+        let Self { partition, offset } = self;
+        tracing::error!(
+            partition,
+            offset,
+            "replay differs from the verdict it should lead to; sentra replay PARTITION OFFSET says in what"
         );
     }
 }

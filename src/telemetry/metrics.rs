@@ -78,6 +78,7 @@ pub struct Metrics {
     pub(super) broker_up: IntGauge,
     pub(super) epochs_taken: IntCounter,
     pub(super) gaps: IntCounter,
+    pub(super) replay_mismatches: IntCounter,
     pub(super) zombies_ignored: IntCounter,
     pub(super) lost_records: IntCounter,
     pub(super) recover: Histogram,
@@ -86,6 +87,7 @@ pub struct Metrics {
     pub(super) dead_letters_cut: IntCounter,
     pub(super) dead_letters_lost: IntCounter,
     phones: IntGaugeVec,
+    crowded: IntGaugeVec,
     state_bytes: IntGaugeVec,
     http_requests: IntCounterVec,
     http_seconds: HistogramVec,
@@ -122,6 +124,11 @@ impl Metrics {
             partitions: gauge_of(&to, "sentra_partitions", "Partitions owned, by state", &["state"]),
             broker_up: added(&to, IntGauge::new("sentra_broker_up", "1 while every shard reaches a broker")),
             epochs_taken: counter(&to, "sentra_epochs_taken_total", "Owner records appended"),
+            replay_mismatches: counter(
+                &to,
+                "sentra_replay_mismatches_total",
+                "Recoveries whose replay came to other features than the log's newest verdict",
+            ),
             gaps: counter(&to, "sentra_gaps_total", "Breaks seen in a chain of verdicts"),
             zombies_ignored: counter(&to, "sentra_zombie_verdicts_ignored_total", "Verdicts of past owners ignored"),
             lost_records: counter(&to, "sentra_lost_records_total", "Offsets deleted before they were judged"),
@@ -135,6 +142,12 @@ impl Metrics {
             dead_letters: counter(&to, "sentra_dead_letters_total", "Dead letters acknowledged"),
             dead_letters_cut: counter(&to, "sentra_dead_letters_cut_total", "Dead letters cut to be acknowledged"),
             dead_letters_lost: counter(&to, "sentra_dead_letters_lost_total", "Dead letters refused for good"),
+            crowded: gauge_of(
+                &to,
+                "sentra_phones_near_cap",
+                "Phones with four fifths of windows.ring_cap events or more",
+                &["shard"],
+            ),
             phones: gauge_of(&to, "sentra_phones", "Phones in memory", &["shard"]),
             state_bytes: gauge_of(&to, "sentra_state_bytes", "Bytes of state in memory", &["shard", "part"]),
             http_requests: added(
@@ -204,6 +217,11 @@ impl Metrics {
         for (part, bytes) in [(StatePart::Ring, ring_bytes), (StatePart::Profile, profile_bytes)] {
             self.state_bytes.with_label_values(&[label.as_str(), part.as_str()]).set(clamped(bytes));
         }
+    }
+
+    /// How many of a shard's phones have nearly as many events as a ring keeps.
+    pub fn crowded(&self, shard: usize, phones: usize) {
+        self.crowded.with_label_values(&[&shard.to_string()]).set(clamped(phones));
     }
 
     /// A request was answered; `route` as it is declared, never as it was asked for.

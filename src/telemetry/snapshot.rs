@@ -25,7 +25,7 @@ pub struct SnapshotMetrics {
 
 impl SnapshotMetrics {
     pub(super) fn new(to: &Registry) -> Self {
-        let age = "Seconds since the partition's newest snapshot was begun, or since it is owned without one";
+        let age = "Seconds since the partition's newest snapshot was begun; 0 while no record came since";
         Self {
             age: gauge_of(to, "sentra_snapshot_age_seconds", age, &["partition"]),
             written: counter(to, "sentra_snapshots_written_total", "Snapshots published"),

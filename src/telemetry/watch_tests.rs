@@ -67,6 +67,23 @@ fn every_metric_of_the_dashboard_and_of_the_alert_rules_is_one_that_sentra_tells
 }
 
 #[test]
+fn the_alerts_about_the_promise_have_a_paragraph_each_in_the_runbook() {
+    let (rules, book) = (file("prometheus/rules.yml"), file("runbook.md"));
+    let mut named = 0;
+    for rule in rules.split("- alert: ").skip(1) {
+        let name = rule.lines().next().unwrap_or_default();
+        let Some(place) = rule.lines().find_map(|line| line.trim().strip_prefix("runbook: ")) else { continue };
+        assert_eq!(place, format!("deploy/runbook.md#{}", name.to_lowercase()));
+        let (_, paragraph) = book.split_once(&format!("## {name}\n")).unwrap_or_else(|| panic!("nothing on {name}"));
+        let paragraph = paragraph.split("\n## ").next().unwrap_or_default();
+        assert!(paragraph.len() > 200, "{name} is hardly explained");
+        named += 1;
+    }
+    // Gap, zombie, replay, lost, warming, snapshot age, phones near the cap, misrouted, stopped.
+    assert_eq!(named, 9);
+}
+
+#[test]
 fn every_alert_rule_says_how_bad_it_is_and_what_to_do() {
     let text = file("prometheus/rules.yml");
     let alerts: Vec<&str> = text.split("- alert: ").skip(1).collect();
