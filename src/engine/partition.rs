@@ -157,12 +157,11 @@ impl Partition {
     /// Empty state before `start`, the input log's first offset. A log that starts above 0 has lost its head.
     pub fn new(rules: Arc<Rules>, place: Place, start: i64) -> Self {
         let reach = if start == 0 { Reach::Whole } else { Reach::Since(None) };
-        Self { rules, place, phones: Phones::default(), watermark: None, reach, next: start }
+        Self::bounded(rules, place, Bounds { next: start, watermark: None, reach })
     }
 
     /// Empty state with these bounds: what a snapshot's copies are restored into.
-    pub fn bounded(rules: Arc<Rules>, place: Place, bounds: Bounds) -> Self {
-        let Bounds { next, watermark, reach } = bounds;
+    pub fn bounded(rules: Arc<Rules>, place: Place, Bounds { next, watermark, reach }: Bounds) -> Self {
         Self { rules, place, phones: Phones::default(), watermark, reach, next }
     }
 
@@ -176,8 +175,7 @@ impl Partition {
         &mut self.phones
     }
 
-    /// The records up to `start` are gone from the log: state goes on there, and all that rests on what came before is
-    /// incomplete.
+    /// The records up to `start` are gone: state goes on there, and all that rests on what came before is incomplete.
     pub fn go_on_at(&mut self, start: i64) {
         self.reach = Reach::Since(None);
         self.next = start;
