@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use common::{
     delete_records, kafka,
@@ -60,6 +60,16 @@ fn committed(topics: &Topics) -> (Offset, String) {
     let list = consumer.committed_offsets(list, PATIENCE).expect("the group's offsets");
     let element = list.find_partition(&topics.transactions, 0).expect("the partition");
     (element.offset(), element.metadata().to_owned())
+}
+
+/// `sentra verdicts tail --until-end --gaps`: its exit code, and what it says.
+fn gaps(topics: &Topics) -> (Option<i32>, String) {
+    let home = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sentra"));
+    command.env_clear().current_dir(home.path()).args(["verdicts", "tail", "--until-end", "--gaps", "--json"]);
+    command.env("KAFKA_BOOTSTRAP_SERVERS", kafka()).env("SENTRA__TOPICS__VERDICTS", &topics.verdicts);
+    let output = command.output().expect("the binary");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]
@@ -131,6 +141,11 @@ fn input_deleted_before_it_was_judged_is_named_in_the_chain_and_verdicts_go_on()
     assert_eq!(process.metric("sentra_lost_records_total"), Some(0.0));
     assert_eq!(reading.accepted.iter().filter(|(head, _)| head.kind == "lost").count(), 1);
     assert_eq!(reading.accepted.len(), 50 + 1 + 40);
+    let (code, said) = gaps(&topics);
+    assert_eq!(code, Some(0), "{said}");
+    for part in ["input up to partition 0 offset 69 was deleted", "accepted 90,", "lost 1,", "gaps 0"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]

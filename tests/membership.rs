@@ -186,6 +186,23 @@ fn a_rebalance_hands_partitions_over_with_nothing_under_way() {
 }
 
 #[test]
+fn a_stop_while_partitions_are_handed_over_ends_as_any_other() {
+    let topics = Topics::create("parting", 4);
+    let first = Setup::new(&topics).with("SENTRA__SCORE__LINGER_MS", "1000");
+    let mut first = first.with("SENTRA__TELEMETRY__LOG", "info,sentra::shard=debug").start();
+    await_all(&[&first], topics.partitions);
+    let traffic = Traffic::start(&topics.transactions);
+    soon("verdicts", || first.metric("sentra_events_total{kind=\"scored\"}") > Some(100.0));
+    let second = Setup::new(&topics).start();
+    until(PATIENCE, || first.log(), || first.log().contains("partitions are drained").then_some(()));
+    first.signal(libc::SIGTERM);
+    assert_eq!(first.wait(PATIENCE).code(), Some(0), "{}", first.log());
+    second.await_running(4, PATIENCE);
+    traffic.finish();
+    Verdicts::of(&topics).assert_exact(&topics);
+}
+
+#[test]
 fn a_name_is_one_processs_and_whoever_is_fenced_says_so() {
     let topics = Topics::create("names", 1);
     let mut first = named(&topics, "twin").start();

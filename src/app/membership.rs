@@ -119,3 +119,48 @@ fn other_hosts(config: &Config) -> BTreeSet<String> {
     let own = group::host_name();
     members.iter().filter_map(Member::host).filter(|host| *host != own).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Inputs;
+
+    fn config(set: &[&str]) -> Config {
+        let set = set.iter().map(|pair| (*pair).to_owned()).collect();
+        Config::load(&Inputs { set, folder: "/nowhere".into(), ..Inputs::default() }).expect("valid")
+    }
+
+    #[test]
+    fn members_are_static_where_a_name_is_set_and_in_production_by_the_hosts_name() {
+        let group = format!("kafka.group=membership-{}", std::process::id());
+        let instance = |set: &[&str]| Membership::take(&config(set)).map(|taken| taken.instance).expect("a free name");
+        assert_eq!(instance(&[&group]), None);
+        assert_eq!(instance(&[&group, "score.instance=till-1"]).as_deref(), Some("till-1"));
+        assert_eq!(instance(&[&group, "environment=production"]), Some(group::host_name()));
+    }
+
+    #[test]
+    fn a_name_is_taken_until_it_is_let_go_and_in_its_group_alone() {
+        let set = |number: u32| format!("kafka.group=membership-taken-{number}-{}", std::process::id());
+        let (group, other) = (set(1), set(2));
+        let take = |group: &str| Membership::take(&config(&[group, "score.instance=till-1"]));
+        let first = take(&group).expect("a free name");
+        let refused = take(&group).err().expect("it is taken");
+        assert!(refused.is_configuration() && refused.to_string().starts_with("score.instance: "), "{refused}");
+        assert!(take(&other).is_ok());
+        drop(first);
+        assert!(take(&group).is_ok());
+    }
+
+    #[test]
+    fn only_a_folder_of_ones_own_is_a_fault_on_several_hosts() {
+        for (set, is_own) in [
+            ("snapshots.location=/var/lib/sentra", true),
+            ("snapshots.location=s3://bucket/line", false),
+            ("snapshots.location=off", false),
+            ("snapshots.local_only=true", false),
+        ] {
+            assert_eq!(own_folder(&config(&[set])).is_some(), is_own, "{set}");
+        }
+    }
+}

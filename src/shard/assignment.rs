@@ -82,12 +82,15 @@ impl Input {
         self.resume(partition)
     }
 
-    /// Lets go of partitions that the group wants back. All that one notice named go together: the group goes on as
-    /// soon as some do.
+    /// Lets go of the partitions that the group wants back: all of them together, for it goes on as soon as some do.
     ///
     /// # Errors
     /// They are no longer assigned.
-    pub fn give_up(&self, partitions: &[i32]) -> KafkaResult<()> {
+    pub fn give_up(&self) -> KafkaResult<()> {
+        let partitions = self.consumer.context().take_leaving();
+        if partitions.is_empty() {
+            return Ok(());
+        }
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         partitions.iter().for_each(|partition| drop(list.add_partition(&self.topic, *partition)));
         self.consumer.incremental_unassign(&list)
@@ -96,6 +99,9 @@ impl Input {
     /// From now on partitions go at once: nobody waits for them to be drained.
     pub fn close_soon(&self) {
         self.consumer.context().close_soon();
+        if let Err(error) = self.give_up() {
+            tracing::debug!(%error, "partitions were no longer assigned");
+        }
     }
 
     /// Reads nothing more of `partition` for now; what was prefetched of it is thrown away and read again later.

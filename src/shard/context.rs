@@ -45,6 +45,8 @@ pub struct InputContext {
     commit_failed: AtomicBool,
     /// Whether partitions are given up here, not by the turn.
     at_once: AtomicBool,
+    /// What the group wants back and the turn has not given up yet.
+    leaving: Mutex<Vec<i32>>,
 }
 
 /// An acknowledgement, or a failure for good.
@@ -72,6 +74,7 @@ impl InputContext {
             notices: Mutex::default(),
             commit_failed: AtomicBool::new(false),
             at_once: AtomicBool::new(true),
+            leaving: Mutex::default(),
         }
     }
 
@@ -83,6 +86,11 @@ impl InputContext {
     /// From now on partitions go at once.
     pub fn close_soon(&self) {
         self.at_once.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes what is still to be given up.
+    pub fn take_leaving(&self) -> Vec<i32> {
+        std::mem::take(&mut *locked(&self.leaving))
     }
 
     /// Takes what was noted since the last call.
@@ -139,6 +147,7 @@ impl ConsumerContext for InputContext {
             }
             // What the group believes lost is another's by now: there is nothing to hand over.
             _ if !self.at_once.load(Ordering::Relaxed) && !consumer.assignment_lost() => {
+                locked(&self.leaving).clone_from(&numbers);
                 self.note(Notice::Leaving(numbers));
                 Ok(())
             }

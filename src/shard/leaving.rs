@@ -29,6 +29,7 @@ impl Shard {
                 slot.stage = Stage::Leaving { clean: slot.checkpoint().is_some() };
             }
         }
+        tracing::debug!(shard = self.number, ?partitions, "partitions are drained before they go");
         self.leaving = Some(Leaving { partitions, until: Instant::now() + DRAIN });
     }
 
@@ -44,7 +45,7 @@ impl Shard {
         for partition in &partitions {
             self.revoked(*partition);
         }
-        if let Err(error) = self.input.give_up(&partitions) {
+        if let Err(error) = self.input.give_up() {
             tracing::debug!(%error, "partitions were no longer assigned");
         }
     }

@@ -1,0 +1,162 @@
+//! What settling finds in verdict partitions that are whole, cut by retention, contested by zombies, or torn.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::engine::plan::{Logs, Lost, Refusal, Start, plan};
+
+const LOG: &str = "7f3a9c01";
+
+fn owner() -> String {
+    format!(r#"{{"kind":"owner","source":{{"log":"{LOG}","partition":0}}}}"#)
+}
+
+fn verdict(epoch: i64, source: i64, previous: i64) -> String {
+    format!(
+        r#"{{"kind":"scored","source":{{"log":"{LOG}","partition":0,"offset":{source},"previous_offset":{previous},"epoch":{epoch}}}}}"#
+    )
+}
+
+/// What the records from `start` on settle, with what the group told.
+fn settled(start: i64, records: &[String], told: Option<Checkpoint>) -> Settled {
+    let end = start + records.len() as i64;
+    let mut settling = Settling::new(start, String::from(LOG)).knowing(Ok(told), end);
+    (start..).zip(records).for_each(|(offset, record)| {
+        settling.take(offset, record.as_bytes());
+    });
+    settling.finish()
+}
+
+fn checkpoint(next: i64, epoch: i64, last: i64) -> Option<Checkpoint> {
+    Some(Checkpoint { next, epoch, last })
+}
+
+#[test]
+fn h_is_the_checkpoints_where_the_log_holds_no_verdict_any_more() {
+    let after = settled(101, &[owner()], checkpoint(101, 0, 99));
+    assert_eq!((after.last, after.untouched, after.doubt), (Some(99), false, None));
+    // Also where more was deleted than it knows of, and where the last verdicts are of zombies.
+    assert_eq!(settled(150, &[owner()], checkpoint(101, 0, 99)).last, Some(99));
+    let zombies = [verdict(0, 98, 97), verdict(0, 99, 98), owner()];
+    let behind = settled(150, &zombies, checkpoint(140, 120, 130));
+    assert_eq!((behind.last, behind.ignored), (Some(130), 2));
+    // Nothing was judged, and that is known.
+    let idle = settled(7, &[owner()], checkpoint(5, 4, -1));
+    assert_eq!((idle.last, idle.untouched), (None, false), "what lay between is not known");
+    let idle = settled(5, &[owner()], checkpoint(5, 4, -1));
+    assert_eq!((idle.last, idle.untouched), (None, true));
+    assert_eq!(settled(5, &[owner()], None).last, None);
+}
+
+#[test]
+fn behind_a_checkpoint_on_the_way_a_zombie_is_one_though_its_owners_record_is_deleted() {
+    // The log begins with a zombie's; the owner of epoch 90 wrote up to 103, and the checkpoint lies there.
+    let records = [verdict(40, 7, 6), verdict(90, 12, 11), verdict(40, 8, 7), verdict(90, 13, 12), owner()];
+    let found = settled(101, &records, checkpoint(103, 90, 12));
+    assert_eq!((found.last, found.ignored, found.doubt), (Some(13), 1, None));
+}
+
+#[test]
+fn a_log_that_lost_its_tail_is_doubted() {
+    let records = [owner(), verdict(0, 0, -1), owner()];
+    assert_eq!(settled(0, &records, checkpoint(3, 0, 0)).doubt, None, "it is whole");
+    let beyond = settled(0, &records, checkpoint(9, 0, 7)).doubt;
+    assert_eq!(beyond, Some(Doubt::Beyond { next: 9, end: 3 }));
+    let short = settled(0, &records, checkpoint(3, 0, 1));
+    assert_eq!(short.doubt, Some(Doubt::Short { next: 3, found: 0, last: 1 }));
+    assert_eq!(short.last, Some(1), "never below the checkpoint");
+    let logs = Logs { input_start: 0, input_end: 9, verdict_start: 0 };
+    assert!(matches!(plan(logs, &short, None, LOG), Err(Refusal::Doubt(_))));
+}
+
+#[test]
+fn the_owner_befores_edition_is_told_and_not_ones_own() {
+    let of = |generation: u32| {
+        format!(
+            r#"{{"kind":"owner","source":{{"log":"{LOG}","partition":0}},"engine_generation":{generation},"engine_hash":"0000000000000007"}}"#
+        )
+    };
+    assert_eq!(settled(0, &[of(3), of(2), of(1)], None).edition, Some(Edition { generation: 2, hash: 7 }));
+    assert_eq!(settled(0, &[of(3), owner(), of(1)], None).edition, None, "it named none");
+    assert_eq!(settled(0, &[of(1)], None).edition, None);
+}
+
+#[test]
+fn input_deleted_before_it_was_judged_is_planned_as_lost_and_only_that() {
+    let records = [owner(), verdict(0, 0, -1), verdict(0, 1, 0), owner()];
+    let found = settled(0, &records, None);
+    let plan = |input_start| plan(Logs { input_start, input_end: 20, verdict_start: 0 }, &found, None, LOG);
+    let whole = Start { replay_from: 2, last: 1, previous: 1, lost: None };
+    assert_eq!(plan(2), Ok(whole));
+    let lost = Some(Lost { first: 2, last: 6 });
+    assert_eq!(plan(7), Ok(Start { replay_from: 7, last: 6, previous: 1, lost }));
+}
+
+#[test]
+fn only_verdicts_that_count_and_say_internal_error_name_records_to_be_skipped() {
+    let invalid = |epoch: i64, source: i64, code: &str| {
+        let reasons = format!(r#""invalid","reasons":[{{"code":"{code}","text":"x"}}]"#);
+        verdict(epoch, source, source - 1).replace(r#""scored""#, &reasons)
+    };
+    let records = [
+        owner(),
+        invalid(0, 0, "INTERNAL_ERROR"),
+        invalid(0, 1, "NOT_JSON"),
+        owner(),
+        invalid(0, 2, "INTERNAL_ERROR"),
+        invalid(3, 2, "NOT_JSON"),
+        invalid(3, 3, "INTERNAL_ERROR"),
+    ];
+    let settled = settled(0, &records, None);
+    assert_eq!((settled.skipped, settled.ignored, settled.last), (BTreeSet::from([0, 3]), 1, Some(3)));
+}
+
+/// A verdict partition as owners and zombies write it: a number a record, and what each place settles, (e, h).
+fn contested(dice: &[u8]) -> (Vec<String>, Vec<(i64, i64)>) {
+    let (mut records, mut places) = (vec![owner()], vec![(0, -1)]);
+    let (mut epoch, mut last, mut zombies) = (0, -1, Vec::new());
+    for die in dice {
+        match die % 10 {
+            0 => {
+                zombies.push((epoch, last));
+                epoch = records.len() as i64;
+                records.push(owner());
+            }
+            1..=3 if !zombies.is_empty() => {
+                let at = usize::from(*die) % zombies.len();
+                let (of, reached) = &mut zombies[at];
+                records.push(verdict(*of, *reached + 1, *reached));
+                *reached += 1;
+            }
+            _ => {
+                records.push(verdict(epoch, last + 1, last));
+                last += 1;
+            }
+        }
+        places.push((epoch, last));
+    }
+    records.push(owner());
+    (records, places)
+}
+
+proptest! {
+    #[test]
+    fn with_a_checkpoint_h_is_exact_whatever_retention_took_before_it_and_never_below_it(
+        dice in prop::collection::vec(any::<u8>(), 0..60),
+        (place, start) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+    ) {
+        let (records, places) = contested(&dice);
+        let (place, start) = (place.index(places.len()), start.index(records.len()));
+        let (epoch, last) = places[place];
+        let found = settled(start as i64, &records[start..], checkpoint(place as i64 + 1, epoch, last));
+        let h = places[places.len() - 1].1;
+        prop_assert_eq!(&found.doubt, &None);
+        if start <= place + 1 {
+            prop_assert_eq!(found.last.unwrap_or(-1), h);
+            prop_assert!(found.last.is_some() || found.untouched);
+        } else {
+            let found = found.last.unwrap_or(-1);
+            prop_assert!(last <= found && found <= h, "{} to {}, not {}", last, h, found);
+        }
+    }
+}
