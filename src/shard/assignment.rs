@@ -92,7 +92,9 @@ impl Input {
             return Ok(());
         }
         let mut list = TopicPartitionList::with_capacity(partitions.len());
-        partitions.iter().for_each(|partition| drop(list.add_partition(&self.topic, *partition)));
+        for partition in partitions {
+            list.add_partition(&self.topic, *partition);
+        }
         self.consumer.incremental_unassign(&list)
     }
 

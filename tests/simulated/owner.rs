@@ -49,6 +49,7 @@ pub struct Owner {
 }
 
 #[derive(Default)]
+#[expect(clippy::large_enum_variant, reason = "three of them a schedule: a box of its own says no more")]
 enum Stage {
     /// Does not own the partition, as far as it knows.
     #[default]

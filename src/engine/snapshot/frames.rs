@@ -114,7 +114,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// The bytes are no snapshot, of another format, or damaged.
-    pub fn next(&mut self) -> Result<Option<(FrameKind, &[u8])>, Refused> {
+    pub fn frame(&mut self) -> Result<Option<(FrameKind, &[u8])>, Refused> {
         if self.format.is_none() && !self.begin()? {
             return Ok(None);
         }

@@ -78,7 +78,7 @@ impl Restoring {
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), Refused> {
         let Self { rules, place, own, frames, begun, decisions, phones, blocks, ended } = self;
         frames.feed(piece);
-        while let Some((kind, mut raw)) = frames.next()? {
+        while let Some((kind, mut raw)) = frames.frame()? {
             if ended.is_some() {
                 return Err(Refused::Damaged(String::from("it goes on behind its end")));
             }

@@ -38,7 +38,7 @@ impl Summing {
     /// It is damaged, or of another format.
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), Refused> {
         self.frames.feed(piece);
-        while let Some((kind, raw)) = self.frames.next()? {
+        while let Some((kind, raw)) = self.frames.frame()? {
             self.raw_bytes += raw.len() as u64;
             match kind {
                 FrameKind::Head => self.head = Some(super::restoring::read_json(raw)?),

@@ -87,6 +87,12 @@ pub struct Slot {
     back_to: Option<i64>,
 }
 
+impl Default for Slot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Slot {
     /// A partition just assigned.
     pub fn new() -> Self {
