@@ -166,3 +166,24 @@ fn whatever_becomes_of_process_and_snapshots_the_verdicts_are_those_of_an_undist
     assert!(disturbed == expected, "the accepted verdicts differ");
     drop((reference, last));
 }
+
+#[test]
+fn replay_that_comes_to_other_features_than_the_newest_verdict_is_told() {
+    let topics = Topics::create("witness", 1);
+    let sent: Vec<Sent> = (0..300).map(|number| good(number % 20, &format!("T{number}"))).collect();
+    Sender::default().send_all(&topics.transactions, sent.iter());
+    let off = || Setup::new(&topics).with("SENTRA__SNAPSHOTS__LOCATION", "off");
+    let first = off().start();
+    first.await_running(1, PATIENCE);
+    soon("all judged", || first.metric("sentra_events_total{kind=\"scored\"}") == Some(300.0));
+    first.kill();
+    let same = off().start();
+    same.await_running(1, PATIENCE);
+    assert_eq!(same.metric("sentra_replay_mismatches_total"), Some(0.0), "{}", same.log());
+    same.kill();
+    // Another local time gives other features; state is not touched by it.
+    let other = off().with("SENTRA__TIME__UTC_OFFSET", "+09:00").start();
+    other.await_running(1, PATIENCE);
+    assert_eq!(other.metric("sentra_replay_mismatches_total"), Some(1.0), "{}", other.log());
+    assert!(other.log().contains("replay differs from the verdict"), "{}", other.log());
+}
