@@ -139,7 +139,7 @@ fn head(depot: &Depot, partition: i32, name: Name) -> Result<Head, String> {
     let mut frames = FrameReader::new().map_err(|refused| refused.to_string())?;
     let read = depot.read(partition, name, |piece| {
         frames.feed(piece);
-        let Some((_, raw)) = frames.next()? else { return Ok(()) };
+        let Some((_, raw)) = frames.frame()? else { return Ok(()) };
         Err(serde_json::from_slice(raw).map_or_else(|error| End::Failed(error.to_string()), End::Found))
     });
     match read {
