@@ -78,7 +78,7 @@ fn the_sink_is_measured_beside_a_bare_copy_and_its_database_dropped() {
         .expect("the program starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON alone on stdout");
-    for figure in ["bare_copy", "sink", "score", "full_line"] {
+    for figure in ["bare_copy", "sink", "score", "full_line_verdicts", "full_line"] {
         assert!(number(&report, &format!("/sink/{figure}/0")) > 0.0);
     }
     assert!(number(&report, "/sink/row_bytes") > 100.0);

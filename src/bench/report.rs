@@ -173,7 +173,8 @@ impl fmt::Display for Figures {
                 ("bare COPY BINARY", &sink.bare_copy),
                 ("sink", &sink.sink),
                 ("score alone, verdicts", &sink.score),
-                ("score, sink, serve at once, rows", &sink.full_line),
+                ("all roles, verdicts", &sink.full_line_verdicts),
+                ("all roles, rows", &sink.full_line),
             ] {
                 writeln!(f, "  {name:<38}{:>14.0}", median(rounds.clone()))?;
             }

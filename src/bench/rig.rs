@@ -6,7 +6,8 @@ use std::{
     path::PathBuf,
     sync::Mutex,
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rdkafka::{
@@ -159,12 +160,25 @@ impl Rig {
         match results.map(|mut results| results.pop()) {
             Ok(Some(Ok(created))) => {
                 self.topics.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(created);
+                self.await_leaders(&name)?;
                 Ok(name)
             }
             Ok(Some(Err((_, code)))) => Err(failed(code.to_string())),
             Ok(None) => Err(failed("no answer".to_owned())),
             Err(error) => Err(failed(describe(&error))),
         }
+    }
+
+    /// A topic is made before its partitions answer.
+    fn await_leaders(&self, topic: &str) -> Result<(), BenchError> {
+        let until = Instant::now() + ASK;
+        while let Err(error) = self.ends(topic) {
+            if Instant::now() >= until {
+                return Err(error);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Deletes a topic that is done with: its records would only fill the disk.
