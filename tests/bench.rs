@@ -82,7 +82,7 @@ fn the_sink_is_measured_beside_a_bare_copy_and_its_database_dropped() {
         assert!(number(&report, &format!("/sink/{figure}/0")) > 0.0);
     }
     assert!(number(&report, "/sink/row_bytes") > 100.0);
-    assert_eq!(report["targets"].as_array().map(Vec::len), Some(2));
+    assert_eq!(report["targets"].as_array().map(Vec::len), Some(3));
     let name = format!("sentra_bench_{}", report["surroundings"]["process"]);
     let psql =
         ["-X", "-A", "-t", "-d", &url, "-c", &format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'")];
@@ -138,5 +138,5 @@ fn requests_are_measured_beside_traffic_and_each_is_answered() {
         let rising = [at("p50_ms"), at("p99_ms"), at("p999_ms"), at("max_ms")];
         assert!(rising[0] > 0.0 && rising.is_sorted(), "{rising:?}");
     }
-    assert_eq!(report["targets"].as_array().map(Vec::len), Some(2), "{report:#}");
+    assert_eq!(report["targets"].as_array().map(Vec::len), Some(3), "{report:#}");
 }
