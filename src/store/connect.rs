@@ -35,30 +35,39 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// What sets the session up. Roles are taken where they exist and the user has them; a user who owns everything
-    /// himself works without.
-    fn setup(self) -> &'static str {
+    /// What sets the session up. Roles are taken where they exist and the user may; a user who owns everything himself
+    /// works without.
+    fn setup(self) -> String {
+        let take = |role: &str| {
+            let may = may_take("oid");
+            format!("SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = {role} AND {may}")
+        };
         match self {
-            Self::Admin => "SET lock_timeout = '5min'",
+            Self::Admin => String::from("SET lock_timeout = '5min'"),
             Self::Owner => {
-                "SET statement_timeout = '30s'; SET lock_timeout = '2s'; SET timezone = 'UTC';
-                 SELECT set_config('role', pg_get_userbyid(nspowner), false) FROM pg_namespace
-                 WHERE nspname = 'sentra' AND pg_has_role(nspowner, 'MEMBER')"
+                let owner = "(SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'sentra')";
+                format!("SET statement_timeout = '30s'; SET lock_timeout = '2s'; SET timezone = 'UTC'; {}", take(owner))
             }
-            Self::Sink => {
-                // A frozen sink must not hold its progress rows for ever.
+            // A frozen sink must not hold its progress rows for ever.
+            Self::Sink => format!(
                 "SET statement_timeout = '60s'; SET lock_timeout = '30s'; SET timezone = 'UTC';
-                 SET idle_in_transaction_session_timeout = '15s';
-                 SELECT set_config('role', rolname, false) FROM pg_roles
-                 WHERE rolname = 'sentra_sink' AND pg_has_role(oid, 'MEMBER')"
-            }
-            Self::App => {
-                "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET timezone = 'UTC';
-                 SELECT set_config('role', rolname, false) FROM pg_roles
-                 WHERE rolname = 'sentra_app' AND pg_has_role(oid, 'MEMBER')"
-            }
+                 SET idle_in_transaction_session_timeout = '15s'; {}",
+                take("'sentra_sink'")
+            ),
+            Self::App => format!(
+                "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET timezone = 'UTC'; {}",
+                take("'sentra_app'")
+            ),
         }
     }
+}
+
+/// The SQL condition that the current user may take the role of this name or oid. From PostgreSQL 16 on being a member
+/// does not say so: whoever made a role is a member who may administer it, and nothing else.
+pub fn may_take(role: &str) -> String {
+    format!(
+        "pg_has_role({role}, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)"
+    )
 }
 
 /// A database that sessions can be had of.
@@ -117,7 +126,7 @@ impl Database {
                 tracing::debug!(%error, "a session with PostgreSQL ended");
             }
         });
-        client.batch_execute(purpose.setup()).await?;
+        client.batch_execute(&purpose.setup()).await?;
         Ok((client, driver))
     }
 }
