@@ -79,6 +79,19 @@ impl Line {
         until(PATIENCE, || self.process.log(), || self.is_ready().then_some(()));
     }
 
+    /// How often it was said that nothing is stored.
+    fn told(&self) -> usize {
+        self.process.log().matches("the sink stores nothing").count()
+    }
+
+    /// The database was asked in vain that many times more.
+    fn await_asked(&self, times: u32) {
+        let asked = || self.process.metric("sentra_sink_database_failures_total").unwrap_or_default();
+        let before = asked();
+        let more = || (asked() >= before + f64::from(times)).then_some(());
+        until(PATIENCE, || format!("{times} more failures than {before}\n{}", self.process.log()), more);
+    }
+
     fn is_ready(&self) -> bool {
         self.process.get("/readyz").is_some_and(|answer| answer.code == 200)
     }
@@ -101,7 +114,10 @@ fn a_database_that_goes_away_in_any_way_delays_rows_and_nothing_else() {
     let database = TestDatabase::on(&server.url());
     database.migrate();
     let topics = Topics::create("sink-outage", PARTITIONS);
-    let setup = Setup::new(&topics).roles("score,sink").with("DATABASE_URL", &database.url);
+    let setup = Setup::new(&topics)
+        .roles("score,sink")
+        .with("DATABASE_URL", &database.url)
+        .with("SENTRA__SINK__TIMEOUT", "8s");
     let mut line = Line { process: setup.start(), began: Instant::now() };
     let over = Arc::new(AtomicBool::new(false));
     let coming = traffic(&topics.transactions, &over);
@@ -121,8 +137,12 @@ fn a_database_that_goes_away_in_any_way_delays_rows_and_nothing_else() {
     }
 
     line.phase("frozen, and thawed");
+    let told = line.told();
     server.services("freeze");
-    line.await_judged();
+    line.await_lost("");
+    // Asked again and again meanwhile, and each time in vain.
+    line.await_asked(2);
+    assert_eq!(line.told(), told + 1, "one outage is one line");
     server.services("thaw");
     line.await_stored();
 

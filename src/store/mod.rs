@@ -8,6 +8,7 @@ pub mod copy;
 mod cursor;
 pub mod days;
 mod error;
+mod hosts;
 pub mod migrate;
 pub mod queries;
 mod row;

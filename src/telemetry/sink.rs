@@ -24,6 +24,9 @@ wire_enum! {
     }
 }
 
+/// What speaks against the sink's readiness while its database is away.
+pub const NEEDS_DATABASE: &str = "sink needs PostgreSQL";
+
 /// Rows; from one payment to the largest batch.
 const ROW_BUCKETS: &[f64] = &[1.0, 10.0, 100.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 100_000.0];
 
@@ -39,6 +42,7 @@ pub struct SinkMetrics {
     commit: Histogram,
     lag: IntGaugeVec,
     resyncs: IntCounter,
+    failures: IntCounter,
     up: IntGauge,
     refused: IntGauge,
 }
@@ -62,6 +66,7 @@ impl SinkMetrics {
             ),
             lag: gauge_of(to, "sentra_sink_lag_records", lag, &["partition"]),
             resyncs: counter(to, "sentra_sink_resyncs_total", "Times the sink went back to where the database stands"),
+            failures: counter(to, "sentra_sink_database_failures_total", "Times the sink gave its database up and asked anew"),
             up: added(to, IntGauge::new("sentra_sink_database_up", up)),
             refused: added(to, IntGauge::new("sentra_sink_refused_partitions", refused)),
         }
@@ -160,8 +165,9 @@ pub struct DaysNotKept<'a> {
 
 impl Fact for DatabaseLost<'_> {
     fn emit(self, to: &Telemetry) {
-        to.health.hold("sink needs PostgreSQL", Some(self.why.to_owned()));
+        to.health.hold(NEEDS_DATABASE, Some(self.why.to_owned()));
         to.metrics.sink.up.set(0);
+        to.metrics.sink.failures.inc();
         if self.first {
             tracing::error!(why = self.why, "the sink stores nothing; rows follow by themselves");
         }
@@ -170,7 +176,7 @@ impl Fact for DatabaseLost<'_> {
 
 impl Fact for DatabaseBack {
     fn emit(self, to: &Telemetry) {
-        to.health.hold("sink needs PostgreSQL", None);
+        to.health.hold(NEEDS_DATABASE, None);
         to.metrics.sink.up.set(1);
         if self.news {
             tracing::info!("the sink's database answers");

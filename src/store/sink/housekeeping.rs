@@ -12,6 +12,7 @@ use rdkafka::{
 
 use super::{
     Sink,
+    job::answered,
     slot::{Slot, Stage},
 };
 use crate::{
@@ -150,9 +151,10 @@ impl Sink {
     /// Looks after day partitions in the background, for as long as the runtime lives.
     pub(super) fn keep_days(&self) {
         let (database, telemetry, policy) = (self.database.clone(), self.telemetry.clone(), self.config.sink.days);
+        let within = self.config.sink.timeout;
         self.runtime.spawn(async move {
             loop {
-                let pause = match keep(&database, policy).await {
+                let pause = match answered(within, keep(&database, policy)).await {
                     Ok(Round { made, dropped }) => {
                         telemetry.emit(DaysKept { made: made.len(), dropped: dropped.len() });
                         DAYS_EVERY.0

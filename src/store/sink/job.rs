@@ -79,15 +79,16 @@ impl Sink {
             self.telemetry.emit(TopicBack);
         }
         let partitions: Vec<(i32, Span)> = spans.iter().map(|(partition, span)| (*partition, *span)).collect();
-        let (database, session) = (self.database.clone(), self.session.take());
-        let handle = self.runtime.spawn(async move {
+        let (database, session, within) = (self.database.clone(), self.session.take(), self.config.sink.timeout);
+        let load = async move {
             let session = match session {
                 Some(session) => session,
-                None => Session::open(&database).await?,
+                None => Session::open(&database, within).await?,
             };
             let found = session.load(&topic, &partitions).await?;
             Ok((session, found))
-        });
+        };
+        let handle = self.runtime.spawn(answered(within / 2, load));
         self.job = Some(Job::Load { spans, handle });
     }
 
@@ -266,6 +267,15 @@ impl Sink {
     pub(super) fn is_full(&self) -> bool {
         self.batch.rows.len() >= self.limit || self.batch.rows.bytes() >= Batch::MOST_BYTES
     }
+}
+
+/// A server that hangs is away: nothing else says so, for its end of the connection stands.
+pub(super) async fn answered<T>(
+    within: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let late = |_| Err(StoreError::Away(format!("no answer within {:.1} s", within.as_secs_f64())));
+    tokio::time::timeout(within, work).await.unwrap_or_else(late)
 }
 
 async fn finished<T>(handle: &mut JoinHandle<T>, most: Duration) {

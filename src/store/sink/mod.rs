@@ -39,7 +39,7 @@ use crate::{
     telemetry::{
         Telemetry,
         facts::GapSeen,
-        sink::{DatabaseLost, Skipped},
+        sink::{NEEDS_DATABASE, Skipped},
     },
 };
 use batch::Batch;
@@ -124,7 +124,7 @@ impl Sink {
             .thread_name("sink-database")
             .enable_all()
             .build()?;
-        telemetry.emit(DatabaseLost { why: "not asked yet", first: false });
+        telemetry.health.hold(NEEDS_DATABASE, Some(String::from("not asked yet")));
         let now = Instant::now();
         Ok(Self {
             limit: config.sink.batch,

@@ -17,9 +17,6 @@ use crate::{
     store::{Database, Purpose, StoreError, copy, days},
 };
 
-/// The longest that a transaction may take: below the five minutes after which the group expels a silent member.
-const LONGEST: Duration = Duration::from_secs(90);
-
 const BEGIN: &str = "INSERT INTO sentra.sink_progress (topic_id, partition, next_offset, last_source)
     SELECT $1, t.partition, t.next_offset, t.last_source
     FROM unnest($2::int[], $3::bigint[], $4::bigint[]) AS t (partition, next_offset, last_source)
@@ -40,6 +37,8 @@ pub struct Session {
     lock: Statement,
     copy: Statement,
     progress: Statement,
+    /// The longest that a transaction may take.
+    within: Duration,
     /// Days whose partition this session has seen.
     days: HashSet<days::Day>,
 }
@@ -71,12 +70,12 @@ impl Session {
     ///
     /// # Errors
     /// The server is away, not migrated, or refuses.
-    pub async fn open(database: &Database) -> Result<Self, StoreError> {
-        let client = database.session(Purpose::Sink).await?;
+    pub async fn open(database: &Database, within: Duration) -> Result<Self, StoreError> {
+        let client = database.session(Purpose::Sink { within }).await?;
         let lock = client.prepare(LOCK).await?;
         let copy = client.prepare(copy::STATEMENT).await?;
         let progress = client.prepare(MOVE).await?;
-        Ok(Self { client, lock, copy, progress, days: HashSet::new() })
+        Ok(Self { client, lock, copy, progress, within, days: HashSet::new() })
     }
 
     /// Where the rows of these partitions end; partitions met for the first time begin where their log does.
@@ -106,7 +105,7 @@ impl Session {
     /// # Errors
     /// See [`WriteError`]; but for `Moved`, `Row` and `Clash` it may have been written all the same.
     pub async fn write(&mut self, topic: &str, batch: Batch) -> Result<Duration, WriteError> {
-        match tokio::time::timeout(LONGEST, self.transact(topic, batch)).await {
+        match tokio::time::timeout(self.within, self.transact(topic, batch)).await {
             Ok(written) => written,
             Err(_) => Err(WriteError::Slow),
         }
