@@ -35,6 +35,8 @@ pub enum Purpose {
         /// `sink.timeout`.
         within: Duration,
     },
+    /// Looking at other sessions, and ending them: with the rights of the user, whose they are.
+    Usher,
     /// Questions.
     App,
 }
@@ -55,13 +57,15 @@ impl Purpose {
             }
             // A frozen sink must not hold its progress rows for ever.
             Self::Sink { within } => format!(
-                "SET statement_timeout = {}; SET lock_timeout = {}; SET timezone = 'UTC';
+                "SELECT set_config('application_name', left(current_setting('application_name'), 50) || ' sink', false);
+                 SET statement_timeout = {}; SET lock_timeout = {}; SET timezone = 'UTC';
                  SET idle_in_transaction_session_timeout = {}; {}",
                 (within * 3 / 4).as_millis(),
                 (within / 2).as_millis(),
                 (within / 4).as_millis(),
                 take("'sentra_sink'")
             ),
+            Self::Usher => String::from("SET statement_timeout = '5s'"),
             Self::App => format!(
                 "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET timezone = 'UTC'; {}",
                 take("'sentra_app'")

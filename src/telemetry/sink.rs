@@ -27,6 +27,9 @@ wire_enum! {
 /// What speaks against the sink's readiness while its database is away.
 pub const NEEDS_DATABASE: &str = "sink needs PostgreSQL";
 
+/// What speaks against it while another session holds a lock; the database itself is well.
+const LOCKED: &str = "sink waits for a lock";
+
 /// Rows; from one payment to the largest batch.
 const ROW_BUCKETS: &[f64] = &[1.0, 10.0, 100.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 100_000.0];
 
@@ -112,6 +115,13 @@ pub struct DatabaseBack {
     pub news: bool,
 }
 
+/// The database answers, but another session holds what the sink must lock.
+#[derive(Clone, Copy, Debug)]
+pub struct SinkLocked<'a> {
+    /// Which one, and the way out.
+    pub why: &'a str,
+}
+
 /// The verdict topic is not to be had.
 #[derive(Clone, Copy, Debug)]
 pub struct TopicLost<'a> {
@@ -177,9 +187,20 @@ impl Fact for DatabaseLost<'_> {
 impl Fact for DatabaseBack {
     fn emit(self, to: &Telemetry) {
         to.health.hold(NEEDS_DATABASE, None);
+        to.health.hold(LOCKED, None);
         to.metrics.sink.up.set(1);
         if self.news {
             tracing::info!("the sink's database answers");
+        }
+    }
+}
+
+impl Fact for SinkLocked<'_> {
+    fn emit(self, to: &Telemetry) {
+        let first = to.health.held(LOCKED).is_none();
+        to.health.hold(LOCKED, Some(self.why.to_owned()));
+        if first {
+            tracing::error!(why = self.why, "the sink waits for a lock; rows follow by themselves");
         }
     }
 }

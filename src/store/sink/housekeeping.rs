@@ -174,9 +174,9 @@ async fn keep(database: &Database, policy: Policy) -> Result<Round, StoreError> 
     days::keep(&database.session(Purpose::Owner).await?, policy, Day::today()).await
 }
 
-/// That the database is away, the rows' own session tells.
+/// That the database is away, the rows' own session tells; questions under way only put dropping off.
 fn tell(telemetry: &Telemetry, error: &StoreError) {
-    if !matches!(error, StoreError::Away(_) | StoreError::NotMigrated(_)) {
+    if !matches!(error, StoreError::Away(_) | StoreError::NotMigrated(_) | StoreError::Locked(_)) {
         telemetry.emit(DaysNotKept { why: &error.to_string() });
     }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     kafka::{identity::identity, tail::Span},
     store::StoreError,
-    telemetry::sink::{DatabaseBack, DatabaseLost, SinkMovedBack, SinkRefused, Skipped, TopicBack, TopicLost},
+    telemetry::sink::{DatabaseBack, DatabaseLost, SinkLocked, SinkMovedBack, SinkRefused, Skipped, TopicBack, TopicLost},
 };
 
 /// How long one question to the broker may hold the sink's thread up.
@@ -88,7 +88,8 @@ impl Sink {
             let found = session.load(&topic, &partitions).await?;
             Ok((session, found))
         };
-        let handle = self.runtime.spawn(answered(within / 2, load));
+        // Longer than the server waits for a lock: that is another answer.
+        let handle = self.runtime.spawn(answered(within * 3 / 4, load));
         self.job = Some(Job::Load { spans, handle });
     }
 
@@ -146,6 +147,7 @@ impl Sink {
     fn loaded(&mut self, spans: &BTreeMap<i32, Span>, loaded: Loaded) {
         let (session, found) = match loaded {
             Ok(loaded) => loaded,
+            Err(error @ StoreError::Locked(_)) => return self.locked(&error),
             Err(error) => return self.database_failed(&error),
         };
         self.session = Some(session);
@@ -202,12 +204,23 @@ impl Sink {
                 self.limit = (told.rows / 2).max(1);
                 self.database_failed(&StoreError::Away(String::from("a transaction took too long and was given up")));
             }
+            Err(WriteError::Locked(error)) => {
+                self.session = Some(session);
+                self.locked(&error);
+            }
             Err(WriteError::Clash(why)) => {
                 self.retry.1 = BACKOFF.1;
                 self.database_failed(&StoreError::Failed(why));
             }
             Err(WriteError::Broken(error)) => self.database_failed(&error),
         }
+    }
+
+    /// The database is well, and someone else in the way.
+    fn locked(&mut self, error: &StoreError) {
+        self.retry.0 = Instant::now() + BACKOFF.0;
+        self.telemetry.emit(SinkLocked { why: &error.to_string() });
+        self.ask_again("another session holds a lock");
     }
 
     /// The session is given up: whatever it was doing, the database will tell.

@@ -10,6 +10,7 @@
 //! reads a partition; the progress rows, locked in each transaction, say who may write. Nothing here delays scoring.
 
 mod batch;
+mod holders;
 mod housekeeping;
 mod job;
 mod session;

@@ -9,9 +9,9 @@ use std::{
 };
 
 use futures_util::SinkExt;
-use tokio_postgres::{Client, Error, Row, Statement, Transaction, error::SqlState};
+use tokio_postgres::{Client, Error, Row, Statement, Transaction, error::SqlState, types::ToSql};
 
-use super::{batch::Batch, slot::Progress};
+use super::{batch::Batch, holders, slot::Progress};
 use crate::{
     kafka::tail::Span,
     store::{Database, Purpose, StoreError, copy, days},
@@ -34,6 +34,9 @@ const MOVE: &str = "UPDATE sentra.sink_progress AS s
 /// A session with its statements.
 pub struct Session {
     client: Client,
+    /// Where another session can be had of, and this one's number there.
+    database: Database,
+    number: i32,
     lock: Statement,
     copy: Statement,
     progress: Statement,
@@ -57,6 +60,8 @@ pub enum WriteError {
     },
     /// PostgreSQL refuses one of these rows for itself.
     Row(StoreError),
+    /// Another session holds the progress rows, or the table.
+    Locked(StoreError),
     /// It took too long.
     Slow,
     /// A verdict is stored already, or the log's rows came from another topic: an assertion failed.
@@ -72,10 +77,11 @@ impl Session {
     /// The server is away, not migrated, or refuses.
     pub async fn open(database: &Database, within: Duration) -> Result<Self, StoreError> {
         let client = database.session(Purpose::Sink { within }).await?;
+        let number = client.query_one("SELECT pg_backend_pid()", &[]).await?.try_get(0)?;
         let lock = client.prepare(LOCK).await?;
         let copy = client.prepare(copy::STATEMENT).await?;
         let progress = client.prepare(MOVE).await?;
-        Ok(Self { client, lock, copy, progress, within, days: HashSet::new() })
+        Ok(Self { client, database: database.clone(), number, lock, copy, progress, within, days: HashSet::new() })
     }
 
     /// Where the rows of these partitions end; partitions met for the first time begin where their log does.
@@ -114,7 +120,7 @@ impl Session {
     async fn transact(&mut self, topic: &str, batch: Batch) -> Result<Duration, WriteError> {
         for day in &batch.days {
             if !self.days.contains(day) {
-                days::make(&self.client, *day).await.map_err(WriteError::Broken)?;
+                days::make(&self.client, *day).await?;
                 self.days.insert(*day);
             }
         }
@@ -122,7 +128,10 @@ impl Session {
         let Batch { moves, rows, .. } = batch;
         let partitions: Vec<i32> = moves.keys().copied().collect();
         let transaction = self.client.transaction().await?;
-        let found = transaction.query(&self.lock, &[&topic, &partitions]).await?;
+        let key: [&(dyn ToSql + Sync); 2] = [&topic, &partitions];
+        let locked = transaction.query(&self.lock, &key);
+        // A sink that was frozen in the middle of its transaction is not ended by any timeout of the server's.
+        let found = holders::waited(&self.database, self.number, self.within / 4, locked).await?;
         let found: BTreeMap<i32, Progress> =
             found.iter().map(progress).collect::<Result<_, _>>().map_err(WriteError::Broken)?;
         for (partition, expected) in moves.iter().map(|(partition, of)| (*partition, &of.from)) {
@@ -165,10 +174,20 @@ fn progress(row: &Row) -> Result<(i32, Progress), StoreError> {
     Ok((row.try_get(0)?, progress))
 }
 
+impl From<StoreError> for WriteError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Locked(_) => Self::Locked(error),
+            _ => Self::Broken(error),
+        }
+    }
+}
+
 impl From<Error> for WriteError {
     fn from(error: Error) -> Self {
         match error.code() {
             Some(&SqlState::QUERY_CANCELED) => Self::Slow,
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Locked(error.into()),
             Some(&SqlState::UNIQUE_VIOLATION) => Self::Clash(clash(&error)),
             // The value is at fault, or too large for an index.
             Some(code) if code.code().starts_with("22") || code.code().starts_with("54") => Self::Row(error.into()),
