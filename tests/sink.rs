@@ -6,7 +6,7 @@ mod common;
 use std::process::{Command, Output};
 
 use common::{
-    PATIENCE, create_topic, delete_topic,
+    PATIENCE, create_topic, delete_records, delete_topic,
     line::{Sentra, Setup, Topics, soon, until},
     postgres::{TestDatabase, authority},
     produce::{Sender, Sent, good},
@@ -244,6 +244,28 @@ fn records_that_cannot_be_rows_block_nothing_and_are_counted() {
     let reader = Reader::new(&Secret::new(database.url.clone()), 1).expect("a reader");
     let kept = database.block_on(reader.verdict("7f3a9c01", 0, 4)).expect("an answer").expect("a row");
     assert_eq!(kept.json(), values[7], "fields of a newer version are given back too");
+}
+
+#[test]
+fn verdicts_deleted_before_their_partition_was_first_met_are_told_once_and_counted() {
+    let (topics, database) = (Topics::create("sink-late", 1), TestDatabase::migrated());
+    let scorer = Setup::new(&topics).start();
+    let sent: Vec<Sent> = (0..20).map(|number| good(number, &format!("M-{number}"))).collect();
+    Sender::default().send_all(&topics.transactions, sent.iter());
+    soon("all judged", || scorer.metric("sentra_events_total{kind=\"scored\"}") == Some(20.0));
+    // The owner record, and five verdicts.
+    delete_records(&topics.verdicts, 0, 6);
+    let sink = || with_database(Setup::new(&topics).roles("sink"), &database).start();
+    let first = sink();
+    await_stored(&first, 15);
+    assert_eq!(first.metric("sentra_sink_missed_records_total"), Some(6.0));
+    let told = first.complaints();
+    assert!(matches!(&told[..], [one] if one.contains("records 0 to 5 of this verdict partition")), "{told:?}");
+    drop(first);
+    let second = sink();
+    Sender::default().send_all(&topics.transactions, [good(1, "M-20")].iter());
+    await_stored(&second, 1);
+    assert!(second.complaints().is_empty(), "{:?}", second.complaints());
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub struct SinkMetrics {
     lag: IntGaugeVec,
     resyncs: IntCounter,
     failures: IntCounter,
+    missed: IntCounter,
     up: IntGauge,
     refused: IntGauge,
 }
@@ -70,6 +71,7 @@ impl SinkMetrics {
             lag: gauge_of(to, "sentra_sink_lag_records", lag, &["partition"]),
             resyncs: counter(to, "sentra_sink_resyncs_total", "Times the sink went back to where the database stands"),
             failures: counter(to, "sentra_sink_database_failures_total", "Times the sink gave its database up and asked anew"),
+            missed: counter(to, "sentra_sink_missed_records_total", "Verdict records deleted before the sink first met their partition"),
             up: added(to, IntGauge::new("sentra_sink_database_up", up)),
             refused: added(to, IntGauge::new("sentra_sink_refused_partitions", refused)),
         }
@@ -144,6 +146,15 @@ pub struct SinkMovedBack {
     pub expected: i64,
     /// Where they do.
     pub found: i64,
+}
+
+/// A verdict partition is met for the first time, and its head is gone: those verdicts have no rows.
+#[derive(Clone, Copy, Debug)]
+pub struct SinkMissed {
+    /// Which one.
+    pub partition: i32,
+    /// The first offset that is still there.
+    pub before: i64,
 }
 
 /// Verdict partitions that the sink stores nothing of until someone acts.
@@ -229,6 +240,17 @@ impl Fact for SinkMovedBack {
         to.metrics.sink.resyncs.inc();
         let Self { partition, expected, found } = self;
         tracing::warn!(partition, expected, found, "the database stands elsewhere; storing goes on from there");
+    }
+}
+
+impl Fact for SinkMissed {
+    fn emit(self, to: &Telemetry) {
+        to.metrics.sink.missed.inc_by(u64::try_from(self.before).unwrap_or_default());
+        let (partition, last) = (self.partition, self.before - 1);
+        tracing::warn!(
+            partition,
+            "records 0 to {last} of this verdict partition were deleted before the sink first met it: they have no rows"
+        );
     }
 }
 

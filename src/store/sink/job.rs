@@ -12,13 +12,13 @@ use tokio::task::JoinHandle;
 
 use super::{
     BACKOFF, Batch, Session, Sink,
-    session::WriteError,
+    session::{Found, WriteError},
     slot::{Progress, Stage},
 };
 use crate::{
     kafka::{identity::identity, tail::Span},
     store::StoreError,
-    telemetry::sink::{DatabaseBack, DatabaseLost, SinkLocked, SinkMovedBack, SinkRefused, Skipped, TopicBack, TopicLost},
+    telemetry::sink::{DatabaseBack, DatabaseLost, SinkLocked, SinkMissed, SinkMovedBack, SinkRefused, Skipped, TopicBack, TopicLost},
 };
 
 /// How long one question to the broker may hold the sink's thread up.
@@ -34,7 +34,7 @@ pub(super) enum Job {
     Write { told: Told, handle: JoinHandle<(Session, Result<Duration, WriteError>)> },
 }
 
-type Loaded = Result<(Session, BTreeMap<i32, Progress>), StoreError>;
+type Loaded = Result<(Session, Found), StoreError>;
 
 /// What is to be said of a batch once it is written.
 pub(super) struct Told {
@@ -157,7 +157,10 @@ impl Sink {
             self.database_is_back();
         }
         for (partition, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.stage == Stage::Waiting) {
-            let (Some(span), Some(at)) = (spans.get(partition), found.get(partition)) else { continue };
+            let (Some(span), Some(at)) = (spans.get(partition), found.at.get(partition)) else { continue };
+            if span.start > 0 && found.new.contains(partition) {
+                self.telemetry.emit(SinkMissed { partition: *partition, before: span.start });
+            }
             slot.begin(at, *span);
             if slot.stage == Stage::Running && self.input.place(*partition, at.next).is_err() {
                 // No longer ours: its revocation is on the way.

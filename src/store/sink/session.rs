@@ -4,7 +4,7 @@
 //! frozen, or a database that went back in time, is found out before a row is written.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 const BEGIN: &str = "INSERT INTO sentra.sink_progress (topic_id, partition, next_offset, last_source)
     SELECT $1, t.partition, t.next_offset, t.last_source
     FROM unnest($2::int[], $3::bigint[], $4::bigint[]) AS t (partition, next_offset, last_source)
-    ON CONFLICT (topic_id, partition) DO NOTHING";
+    ON CONFLICT (topic_id, partition) DO NOTHING RETURNING partition";
 const LOAD: &str = "SELECT partition, log, next_offset, epoch, last_source FROM sentra.sink_progress
     WHERE topic_id = $1 AND partition = ANY($2)";
 const LOCK: &str = "SELECT partition, log, next_offset, epoch, last_source FROM sentra.sink_progress
@@ -44,6 +44,15 @@ pub struct Session {
     within: Duration,
     /// Days whose partition this session has seen.
     days: HashSet<days::Day>,
+}
+
+/// Where the rows of partitions end.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// By partition.
+    pub at: BTreeMap<i32, Progress>,
+    /// Those that were met for the first time.
+    pub new: BTreeSet<i32>,
 }
 
 /// Why a batch was not written, or why that is not known.
@@ -88,22 +97,25 @@ impl Session {
     ///
     /// # Errors
     /// The server is away, takes no writes, or refuses.
-    pub async fn load(&self, topic: &str, partitions: &[(i32, Span)]) -> Result<BTreeMap<i32, Progress>, StoreError> {
+    pub async fn load(&self, topic: &str, partitions: &[(i32, Span)]) -> Result<Found, StoreError> {
         if partitions.is_empty() {
             // Nothing to learn, but whether it answers and takes writes.
             let state = self.client.query_one("SELECT current_setting('transaction_read_only')::bool", &[]).await?;
             return match state.try_get(0)? {
                 true => Err(StoreError::Away(String::from("the server is read-only now"))),
-                false => Ok(BTreeMap::new()),
+                false => Ok(Found::default()),
             };
         }
         let numbers: Vec<i32> = partitions.iter().map(|(partition, _)| *partition).collect();
         let begins: Vec<Progress> = partitions.iter().map(|(_, span)| Progress::beginning(span.start)).collect();
         let nexts: Vec<i64> = begins.iter().map(|begin| begin.next).collect();
         let lasts: Vec<Option<i64>> = begins.iter().map(|begin| begin.last).collect();
-        self.client.execute(BEGIN, &[&topic, &numbers, &nexts, &lasts]).await?;
+        let new = self.client.query(BEGIN, &[&topic, &numbers, &nexts, &lasts]).await?;
         let rows = self.client.query(LOAD, &[&topic, &numbers]).await?;
-        rows.iter().map(progress).collect()
+        Ok(Found {
+            at: rows.iter().map(progress).collect::<Result<_, _>>()?,
+            new: new.iter().map(|row| row.get(0)).collect(),
+        })
     }
 
     /// Writes a batch; how long that took.
