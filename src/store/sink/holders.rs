@@ -51,7 +51,10 @@ async fn cleared(database: &Database, session: i32) -> Result<Vec<String>, Store
     for row in client.query(CLEAR, &[&session]).await? {
         let (number, user, application): (i32, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if row.try_get(3)? {
-            tracing::warn!(session = number, "a frozen sink's session with PostgreSQL held progress rows, and was ended");
+            tracing::warn!(
+                session = number,
+                "a frozen sink's session with PostgreSQL held progress rows, and was ended"
+            );
         } else {
             others.push(format!("session {number} (user {user}, application {application:?})"));
         }

@@ -83,9 +83,10 @@ impl Sink {
             self.telemetry.metrics.sink.gone(*partition);
         }
         // Should it come back, it is read from where the database stands: rows of it must not wait here.
-        if partitions.iter().any(|partition| self.batch.moves.contains_key(partition)) {
+        if partitions.iter().any(|partition| self.batch.from(*partition).is_some()) {
             self.ask_again("a partition with rows in the batch was revoked");
         }
+        partitions.iter().for_each(|partition| self.batch.acquit(*partition));
         self.tell_refused();
     }
 

@@ -18,7 +18,9 @@ use super::{
 use crate::{
     kafka::{identity::identity, tail::Span},
     store::StoreError,
-    telemetry::sink::{DatabaseBack, DatabaseLost, SinkLocked, SinkMissed, SinkMovedBack, SinkRefused, Skipped, TopicBack, TopicLost},
+    telemetry::sink::{
+        DatabaseBack, DatabaseLost, SinkLocked, SinkMissed, SinkMovedBack, SinkRefused, Skipped, TopicBack, TopicLost,
+    },
 };
 
 /// How long one question to the broker may hold the sink's thread up.
@@ -42,6 +44,8 @@ pub(super) struct Told {
     first: Option<(i32, i64)>,
     skipped: Vec<(Skipped, u64)>,
     nexts: Vec<(i32, i64)>,
+    /// Its partition, where it has but one, and where the rows ended.
+    only: Option<(i32, Progress)>,
 }
 
 impl Sink {
@@ -57,7 +61,7 @@ impl Sink {
             return self.start_load();
         }
         let linger = Duration::from_millis(self.config.sink.linger_ms);
-        if self.is_full() || self.batch.began.is_some_and(|began| began.elapsed() >= linger) {
+        if self.is_full() || self.batch.began().is_some_and(|began| began.elapsed() >= linger) {
             self.clocks.asked = now;
             self.start_write();
         }
@@ -97,7 +101,7 @@ impl Sink {
     pub(super) fn start_write(&mut self) {
         let Some(topic) = self.topic_id.clone() else { return };
         let Some(mut session) = self.session.take() else { return };
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = self.batch.take();
         for (partition, slot) in self.slots.iter().filter(|(_, slot)| slot.stage == Stage::Running) {
             batch.settle(*partition, || slot.progress());
         }
@@ -106,7 +110,9 @@ impl Sink {
             self.session = Some(session);
             return;
         }
+        let mut froms = batch.moves.iter().map(|(partition, of)| (*partition, of.from.clone()));
         let told = Told {
+            only: froms.next().filter(|_| froms.next().is_none()),
             rows: batch.rows.len(),
             first: batch.first,
             skipped: batch.skipped().collect(),
@@ -185,6 +191,7 @@ impl Sink {
                 let metrics = &self.telemetry.metrics.sink;
                 metrics.committed(told.rows, took);
                 told.skipped.iter().for_each(|(reason, count)| metrics.skipped(*reason, *count));
+                told.nexts.iter().for_each(|(partition, _)| self.batch.acquit(*partition));
                 self.stored.extend(told.nexts);
             }
             Err(WriteError::Moved { partition, expected, found }) => {
@@ -212,8 +219,16 @@ impl Sink {
                 self.locked(&error);
             }
             Err(WriteError::Clash(why)) => {
-                self.retry.1 = BACKOFF.1;
-                self.database_failed(&StoreError::Failed(why));
+                self.session = Some(session);
+                self.ask_again("rows are stored already");
+                match told.only {
+                    Some((partition, from)) => {
+                        self.slots.entry(partition).and_modify(|slot| slot.refuse(from, why));
+                        self.batch.acquit(partition);
+                    }
+                    // Which one it is, the next ones tell.
+                    None => self.batch.suspect(told.nexts.iter().map(|(partition, _)| *partition)),
+                }
             }
             Err(WriteError::Broken(error)) => self.database_failed(&error),
         }
@@ -281,7 +296,7 @@ impl Sink {
 
     /// Whether the batch takes no more.
     pub(super) fn is_full(&self) -> bool {
-        self.batch.rows.len() >= self.limit || self.batch.rows.bytes() >= Batch::MOST_BYTES
+        self.batch.rows() >= self.limit || self.batch.bytes() >= Batch::MOST_BYTES
     }
 }
 

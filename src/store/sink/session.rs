@@ -215,7 +215,8 @@ fn clash(error: &Error) -> String {
              it had, or a database of its own",
         ),
         _ => format!(
-            "a verdict is stored already ({}): was sentra.sink_progress changed by hand?",
+            "a verdict is stored already ({}): was sentra.sink_progress changed by hand? Set its next_offset, epoch and \
+             last_source to where the rows end, or remove the rows beyond and start the sink anew",
             crate::store::error::describe(error)
         ),
     }
