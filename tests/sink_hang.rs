@@ -45,17 +45,16 @@ fn a_first_host_that_hangs_does_not_hide_the_second() {
 fn a_server_that_takes_connections_and_says_nothing_is_told_to_be_away() {
     let topics = Topics::create("sink-silent", 1);
     let url = format!("postgres://sentra:secret@127.0.0.1:{}/sentra?connect_timeout=1", silent());
-    let process = Setup::new(&topics)
-        .roles("score,sink")
-        .with("DATABASE_URL", &url)
-        .with("SENTRA__SINK__TIMEOUT", "2s")
-        .start();
+    let process =
+        Setup::new(&topics).roles("score,sink").with("DATABASE_URL", &url).with("SENTRA__SINK__TIMEOUT", "2s").start();
     Sender::default().send_all(&topics.transactions, records(30).iter());
     let what = || format!("words in {:?}\n{}", process.get("/readyz"), process.log());
     until(PATIENCE, what, || {
         let answer = process.get("/readyz")?;
-        (answer.code == 503 && answer.body.contains("sink needs PostgreSQL") && answer.body.contains("no answer within"))
-            .then_some(())
+        (answer.code == 503
+            && answer.body.contains("sink needs PostgreSQL")
+            && answer.body.contains("no answer within"))
+        .then_some(())
     });
     soon("verdicts all the same", || process.metric("sentra_events_total{kind=\"scored\"}") == Some(30.0));
     assert_eq!(process.metric("sentra_sink_database_up"), Some(0.0));

@@ -46,7 +46,11 @@ fn a_user_who_may_make_roles_migrates_and_each_session_takes_the_one_of_its_purp
     for words in ["schema sentra: made", "schema sentra: already right"] {
         let done = migrate(&url);
         assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
-        assert!(text(&done.stdout).contains(words) && !text(&done.stdout).contains("left out"), "{}", text(&done.stdout));
+        assert!(
+            text(&done.stdout).contains(words) && !text(&done.stdout).contains("left out"),
+            "{}",
+            text(&done.stdout)
+        );
     }
     let owner = "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = 'sentra'";
     assert_eq!(database.query(owner)[0].get::<_, String>(0), "sentra_owner");

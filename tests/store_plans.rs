@@ -75,7 +75,8 @@ fn a_database_of_the_first_version_with_rows_is_brought_to_the_newest() {
         JOIN pg_inherits h ON h.inhrelid = i.indrelid WHERE h.inhparent = 'sentra.verdicts'::regclass AND i.indisprimary
         AND pg_get_indexdef(i.indexrelid, 1, true) = 'log'";
     assert_eq!(database.number(keys), 1, "the key begins with the log");
-    let indexes = "SELECT max(count)::bigint FROM (SELECT count(*) FROM pg_index i JOIN pg_inherits h ON h.inhrelid = i.indrelid
+    let indexes =
+        "SELECT max(count)::bigint FROM (SELECT count(*) FROM pg_index i JOIN pg_inherits h ON h.inhrelid = i.indrelid
         WHERE h.inhparent = 'sentra.verdicts'::regclass GROUP BY i.indrelid) AS each";
     assert_eq!(database.number(indexes), 4, "as many as before");
 }

@@ -69,8 +69,10 @@ async fn roles(client: &Client) -> Result<Line, StoreError> {
         return Ok(Line::new(Health::Ok, PART, "this user may take the roles of owner, sink and application"));
     }
     let missing: Vec<&str> = names.into_iter().filter(|name| !held.iter().any(|held| held == name)).collect();
-    let text =
-        format!("this user may not take the roles {}: it works with its own rights (README, PostgreSQL)", missing.join(", "));
+    let text = format!(
+        "this user may not take the roles {}: it works with its own rights (README, PostgreSQL)",
+        missing.join(", ")
+    );
     Ok(Line::new(Health::Warn, PART, text))
 }
 

@@ -196,7 +196,9 @@ async fn schema(client: &Client, mode: Mode) -> Result<(Step, bool), StoreError>
     let row = client.query_one(&question, &[]).await?;
     let (owner, may): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
     if !may {
-        return Err(StoreError::Forbidden(format!("schema sentra belongs to {owner}, whose role this user may not take")));
+        return Err(StoreError::Forbidden(format!(
+            "schema sentra belongs to {owner}, whose role this user may not take"
+        )));
     }
     client.execute("SELECT set_config('role', $1, false)", &[&owner]).await?;
     client.batch_execute("SET search_path = sentra").await?;

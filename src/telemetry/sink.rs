@@ -70,8 +70,16 @@ impl SinkMetrics {
             ),
             lag: gauge_of(to, "sentra_sink_lag_records", lag, &["partition"]),
             resyncs: counter(to, "sentra_sink_resyncs_total", "Times the sink went back to where the database stands"),
-            failures: counter(to, "sentra_sink_database_failures_total", "Times the sink gave its database up and asked anew"),
-            missed: counter(to, "sentra_sink_missed_records_total", "Verdict records deleted before the sink first met their partition"),
+            failures: counter(
+                to,
+                "sentra_sink_database_failures_total",
+                "Times the sink gave its database up and asked anew",
+            ),
+            missed: counter(
+                to,
+                "sentra_sink_missed_records_total",
+                "Verdict records deleted before the sink first met their partition",
+            ),
             up: added(to, IntGauge::new("sentra_sink_database_up", up)),
             refused: added(to, IntGauge::new("sentra_sink_refused_partitions", refused)),
         }
