@@ -101,11 +101,27 @@ fn what_must_outlive_a_container_is_in_a_volume_where_its_image_really_writes() 
     let folder = environment("kafka")["KAFKA_LOG_DIRS"].clone();
     assert_eq!(items("kafka", "volumes"), [format!("kafka-data:{folder}")]);
     assert!(!folder.starts_with("/tmp"));
-    let declared = below(&compose(), "volumes").last().cloned();
-    let all = compose();
-    for volume in ["kafka-data:", "postgres-data:"] {
-        assert!(all.iter().any(|line| line.trim() == volume && indent(line) == 2), "{volume} {declared:?}");
+    for volume in ["kafka-data:", "postgres-data:", "snapshots:"] {
+        assert!(compose().iter().any(|line| line.trim() == volume && indent(line) == 2), "{volume} is declared");
     }
+}
+
+#[test]
+fn the_score_role_may_write_where_it_keeps_snapshots_and_locks_though_the_rest_is_read_only() {
+    let wanted = environment("sentra").remove("SENTRA__SNAPSHOTS__LOCATION").expect("a place of its own");
+    let mounts: Vec<String> = items("sentra", "volumes");
+    let folders = mounts.iter().filter_map(|mount| mount.split(':').nth(1));
+    let below_one = folders.into_iter().any(|folder| Path::new(&wanted).starts_with(folder));
+    assert_eq!(line_of("sentra", "read_only"), "true");
+    assert!(below_one, "{wanted} is below none of {mounts:?}, and everything else is read-only");
+    assert_eq!(items("sentra", "tmpfs"), ["/tmp"], "instances lock there");
+    assert_eq!(line_of("sentra", "hostname"), "sentra", "a container made anew is the same host to its group");
+    // A volume takes its first owner from the image's folder, which must be the user's.
+    let image = file("deploy/Dockerfile");
+    let (build, last) = image.rsplit_once("\nFROM ").expect("stages");
+    assert!(build.contains("mkdir -p /out/lib /out/data/snapshots"));
+    assert!(last.contains("COPY --from=build --chown=nonroot:nonroot /out/data/ /var/lib/sentra/\n"));
+    assert!(last.contains(&format!("SENTRA__SNAPSHOTS__LOCATION={wanted}\n")), "the image alone works too");
 }
 
 #[test]

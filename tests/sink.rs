@@ -1,16 +1,16 @@
-//! The sink on real services: rows are the verdicts that count, to the byte; migrations race; roles keep to their
-//! rights; days come and go; a broken record blocks nothing; topics created anew begin anew.
+//! The sink on real services: rows are the verdicts that count, to the byte; migrations race; days come
+//! and go; a broken record blocks nothing; topics created anew begin anew.
 
 mod common;
 
 use std::process::{Command, Output};
 
 use common::{
-    PATIENCE, create_topic, delete_topic,
+    PATIENCE, create_topic, delete_records, delete_topic,
     line::{Sentra, Setup, Topics, soon, until},
     postgres::{TestDatabase, authority},
     produce::{Sender, Sent, good},
-    rows::{accepted, assert_equal, count, log_of},
+    rows::{accepted, assert_equal, await_stored, count, log_of},
 };
 use sentra::{
     config::Secret,
@@ -46,18 +46,6 @@ fn mixed(count: u32) -> Vec<Sent> {
         records.push(one);
     }
     records
-}
-
-fn stored(process: &Sentra) -> f64 {
-    process.metric("sentra_sink_rows_total").unwrap_or_default()
-}
-
-fn await_stored(process: &Sentra, rows: usize) {
-    until(
-        PATIENCE * 2,
-        || format!("{rows} rows, not {}; {}", stored(process), process.log()),
-        || (stored(process) as usize >= rows).then_some(()),
-    );
 }
 
 /// The score role warns of topics that production would refuse.
@@ -188,66 +176,7 @@ fn migrations_at_the_same_moment_wait_for_each_other_and_the_second_finds_all_ri
     }
     let again = text(&sentra(&["migrate"], &database.url).stdout);
     assert!(again.lines().count() > 5 && again.lines().all(|line| line.ends_with("already right")), "{again}");
-    assert_eq!(database.number("SELECT count(*) FROM sentra.refinery_schema_history"), 1);
-}
-
-#[test]
-fn a_user_who_owns_only_its_database_migrates_and_stores_without_the_roles() {
-    let (topics, database) = (Topics::create("sink-owner", 1), TestDatabase::empty());
-    let user = database.url.rsplit('/').next().expect("a name").to_owned();
-    database.execute(&format!("CREATE USER {user} PASSWORD 'simple'; ALTER DATABASE {user} OWNER TO {user}"));
-    let (_, host) = database.url.split_once('@').expect("a host");
-    let url = format!("postgres://{user}:simple@{host}");
-    let done = sentra(&["migrate"], &url);
-    assert!(done.status.success(), "{}", text(&done.stderr));
-    assert!(text(&done.stdout).contains("schema sentra: made"), "{}", text(&done.stdout));
-    let process = Setup::new(&topics).roles("score,sink").with("DATABASE_URL", &url).start();
-    Sender::default().send_all(&topics.transactions, [good(1, "O-1"), good(1, "O-2")].iter());
-    await_stored(&process, 2);
-    drop(process);
-    database.execute(&format!("REASSIGN OWNED BY {user} TO postgres; DROP OWNED BY {user}; DROP USER {user}"));
-}
-
-#[test]
-fn each_role_has_its_rights_and_no_more() {
-    let database = TestDatabase::migrated();
-    let today = database.query("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')")[0].get::<_, String>(0);
-    for (role, sql, allowed) in [
-        ("sentra_app", String::from("SELECT count(*) FROM sentra.verdicts"), true),
-        ("sentra_app", format!("SELECT count(*) FROM sentra.verdicts_{today}"), false),
-        ("sentra_app", String::from("DELETE FROM sentra.verdicts"), false),
-        ("sentra_app", String::from("SELECT sentra.make_day('2030-01-01')"), false),
-        ("sentra_sink", String::from("SELECT sentra.make_day('2030-01-01')"), true),
-        ("sentra_sink", String::from("SELECT count(*) FROM sentra.verdicts"), false),
-        ("sentra_sink", String::from("DELETE FROM sentra.verdicts"), false),
-        ("sentra_sink", format!("DROP TABLE sentra.verdicts_{today}"), false),
-        ("sentra_owner", format!("DROP TABLE sentra.verdicts_{today}"), true),
-    ] {
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            database.execute(&format!("SET ROLE {role}; {sql}"))
-        }));
-        assert_eq!(done.is_ok(), allowed, "{role}: {sql}");
-    }
-}
-
-#[test]
-fn the_application_sees_one_institution_where_its_session_names_one() {
-    let (topics, database) = (Topics::create("sink-rows", 1), TestDatabase::migrated());
-    let process = with_database(Setup::new(&topics).roles("score,sink"), &database).start();
-    let of = |bank: &str, number: u32| {
-        let one = good(number, &format!("I-{bank}-{number}"));
-        Sent { headers: vec![(String::from("institution"), Some(bank.as_bytes().to_vec()))], ..one }
-    };
-    let sent = [of("bank-a", 1), of("bank-b", 2), of("bank-b", 3)];
-    Sender::default().send_all(&topics.transactions, sent.iter());
-    await_stored(&process, 3);
-    for (named, rows) in [("", 3), ("bank-a", 1), ("bank-b", 2), ("bank-c", 0)] {
-        let work = format!(
-            "BEGIN; SET LOCAL ROLE sentra_app; SET LOCAL sentra.institution = '{named}';
-             DO $$ BEGIN IF (SELECT count(*) FROM sentra.verdicts) <> {rows} THEN RAISE 'other rows'; END IF; END $$; COMMIT"
-        );
-        database.execute(&work);
-    }
+    assert_eq!(database.number("SELECT count(*) FROM sentra.refinery_schema_history"), 2);
 }
 
 #[test]
@@ -315,6 +244,28 @@ fn records_that_cannot_be_rows_block_nothing_and_are_counted() {
     let reader = Reader::new(&Secret::new(database.url.clone()), 1).expect("a reader");
     let kept = database.block_on(reader.verdict("7f3a9c01", 0, 4)).expect("an answer").expect("a row");
     assert_eq!(kept.json(), values[7], "fields of a newer version are given back too");
+}
+
+#[test]
+fn verdicts_deleted_before_their_partition_was_first_met_are_told_once_and_counted() {
+    let (topics, database) = (Topics::create("sink-late", 1), TestDatabase::migrated());
+    let scorer = Setup::new(&topics).start();
+    let sent: Vec<Sent> = (0..20).map(|number| good(number, &format!("M-{number}"))).collect();
+    Sender::default().send_all(&topics.transactions, sent.iter());
+    soon("all judged", || scorer.metric("sentra_events_total{kind=\"scored\"}") == Some(20.0));
+    // The owner record, and five verdicts.
+    delete_records(&topics.verdicts, 0, 6);
+    let sink = || with_database(Setup::new(&topics).roles("sink"), &database).start();
+    let first = sink();
+    await_stored(&first, 15);
+    assert_eq!(first.metric("sentra_sink_missed_records_total"), Some(6.0));
+    let told = first.complaints();
+    assert!(matches!(&told[..], [one] if one.contains("records 0 to 5 of this verdict partition")), "{told:?}");
+    drop(first);
+    let second = sink();
+    Sender::default().send_all(&topics.transactions, [good(1, "M-20")].iter());
+    await_stored(&second, 1);
+    assert!(second.complaints().is_empty(), "{:?}", second.complaints());
 }
 
 #[test]

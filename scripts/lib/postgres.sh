@@ -12,9 +12,13 @@ postgres_pid_file() { printf '%s\n' "$POSTGRES_HOME_DIR/pid"; }
 
 postgres_port() { tr -d '[:space:]' <"$POSTGRES_HOME_DIR/ports"; }
 
-# Prints the folder of the newest PostgreSQL's programs; fails without one.
+# Prints the folder of the programs: of the release that SENTRA_POSTGRES_BIN names, else of the newest; fails without one.
 postgres_bin() {
     local newest
+    if [ -n "${SENTRA_POSTGRES_BIN:-}" ]; then
+        realpath "$SENTRA_POSTGRES_BIN"
+        return
+    fi
     newest="$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1)" || true
     [ -n "$newest" ] || newest="$(command -v initdb)" || return 1
     dirname "$(realpath "$newest")"

@@ -101,6 +101,7 @@ impl Settings {
             database_url: self.get(SINK_DATABASE_URL).secret().cloned(),
             batch: self.int(SINK_BATCH) as usize,
             linger_ms: self.int(SINK_LINGER_MS) as u64,
+            timeout: Duration::from_millis(self.millis(SINK_TIMEOUT).unwrap_or_default() as u64),
             days: Policy {
                 ahead: self.int(SINK_DAYS_AHEAD) as i32,
                 retention: Some(self.int(SINK_RETENTION_DAYS) as i32).filter(|days| *days > 0),

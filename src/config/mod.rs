@@ -196,6 +196,8 @@ pub struct SinkConfig {
     pub batch: usize,
     /// How long to wait for more rows, in milliseconds.
     pub linger_ms: u64,
+    /// The longest that a transaction may take; the server's own limits are parts of it.
+    pub timeout: Duration,
     /// Which day partitions there are.
     pub days: Policy,
 }

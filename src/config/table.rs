@@ -194,6 +194,8 @@ settings! {
     SINK_BATCH: Setting::new("sink.batch", Kind::Int(1, 100_000), "10000", "Most rows the sink stores in one transaction.");
     SINK_LINGER_MS: Setting::new("sink.linger_ms", Kind::Int(0, 60_000), "100",
         "Milliseconds the sink waits for more verdicts to store together.");
+    SINK_TIMEOUT: Setting::new("sink.timeout", Kind::Duration { min: "2s", max: "4m", off: false }, "60s",
+        "How long one transaction or question of the sink's may take before the database counts as away.");
     SINK_RETENTION_DAYS: Setting::new("sink.retention_days", Kind::Int(0, 36_500), "90",
         "Whole days of stored verdicts kept before today's; older ones are dropped. 0 keeps all.");
     SINK_DAYS_AHEAD: Setting::new("sink.days_ahead", Kind::Int(1, 60), "3",

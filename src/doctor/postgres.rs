@@ -8,7 +8,7 @@ use crate::{
     store::{
         Database, Purpose, StoreError,
         days::{self, Day},
-        migrate,
+        may_take, migrate,
     },
 };
 
@@ -63,14 +63,16 @@ async fn examine(client: &Client, config: &Config) -> Result<Vec<Line>, StoreErr
 
 async fn roles(client: &Client) -> Result<Line, StoreError> {
     let names: Vec<&str> = migrate::ROLE_NAMES.to_vec();
-    let member = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY($1) AND pg_has_role(oid, 'MEMBER')";
-    let held: Vec<String> = client.query(member, &[&names]).await?.iter().map(|row| row.get(0)).collect();
+    let held = format!("SELECT rolname::text FROM pg_roles WHERE rolname = ANY($1) AND {}", may_take("oid"));
+    let held: Vec<String> = client.query(&held, &[&names]).await?.iter().map(|row| row.get(0)).collect();
     if held.len() == names.len() {
         return Ok(Line::new(Health::Ok, PART, "this user may take the roles of owner, sink and application"));
     }
     let missing: Vec<&str> = names.into_iter().filter(|name| !held.iter().any(|held| held == name)).collect();
-    let text =
-        format!("this user is no member of {}: it works with its own rights (README, PostgreSQL)", missing.join(", "));
+    let text = format!(
+        "this user may not take the roles {}: it works with its own rights (README, PostgreSQL)",
+        missing.join(", ")
+    );
     Ok(Line::new(Health::Warn, PART, text))
 }
 

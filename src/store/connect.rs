@@ -11,11 +11,13 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error, config::TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{StoreError, tls};
+use super::{
+    StoreError,
+    hosts::{CONNECT, Hosts},
+    tls,
+};
 use crate::config::Secret;
 
-/// How long reaching a server may take; the connection string may say otherwise.
-const CONNECT: Duration = Duration::from_secs(5);
 /// How long sent bytes may stay unacknowledged before the connection counts as lost.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 /// How long a request waits for a session of a pool.
@@ -28,43 +30,63 @@ pub enum Purpose {
     Admin,
     /// Day partitions: the schema's owner.
     Owner,
-    /// Rows and progress.
-    Sink,
+    /// Rows and progress; the client gives a transaction up after so long, and the server before that.
+    Sink {
+        /// `sink.timeout`.
+        within: Duration,
+    },
+    /// Looking at other sessions, and ending them: with the rights of the user, whose they are.
+    Usher,
     /// Questions.
     App,
 }
 
 impl Purpose {
-    /// What sets the session up. Roles are taken where they exist and the user has them; a user who owns everything
-    /// himself works without.
-    fn setup(self) -> &'static str {
+    /// What sets the session up. Roles are taken where they exist and the user may; a user who owns everything himself
+    /// works without.
+    fn setup(self) -> String {
+        let take = |role: &str| {
+            let may = may_take("oid");
+            format!("SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = {role} AND {may}")
+        };
         match self {
-            Self::Admin => "SET lock_timeout = '5min'",
+            Self::Admin => String::from("SET lock_timeout = '5min'"),
             Self::Owner => {
-                "SET statement_timeout = '30s'; SET lock_timeout = '2s'; SET timezone = 'UTC';
-                 SELECT set_config('role', pg_get_userbyid(nspowner), false) FROM pg_namespace
-                 WHERE nspname = 'sentra' AND pg_has_role(nspowner, 'MEMBER')"
+                let owner = "(SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'sentra')";
+                format!("SET statement_timeout = '30s'; SET lock_timeout = '2s'; SET timezone = 'UTC'; {}", take(owner))
             }
-            Self::Sink => {
-                // A frozen sink must not hold its progress rows for ever.
-                "SET statement_timeout = '60s'; SET lock_timeout = '30s'; SET timezone = 'UTC';
-                 SET idle_in_transaction_session_timeout = '15s';
-                 SELECT set_config('role', rolname, false) FROM pg_roles
-                 WHERE rolname = 'sentra_sink' AND pg_has_role(oid, 'MEMBER')"
-            }
-            Self::App => {
-                "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET timezone = 'UTC';
-                 SELECT set_config('role', rolname, false) FROM pg_roles
-                 WHERE rolname = 'sentra_app' AND pg_has_role(oid, 'MEMBER')"
-            }
+            // A frozen sink must not hold its progress rows for ever.
+            Self::Sink { within } => format!(
+                "SELECT set_config('application_name', left(current_setting('application_name'), 50) || ' sink', false);
+                 SET statement_timeout = {}; SET lock_timeout = {}; SET timezone = 'UTC';
+                 SET idle_in_transaction_session_timeout = {}; {}",
+                (within * 3 / 4).as_millis(),
+                (within / 2).as_millis(),
+                (within / 4).as_millis(),
+                take("'sentra_sink'")
+            ),
+            Self::Usher => String::from("SET statement_timeout = '5s'"),
+            Self::App => format!(
+                "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET timezone = 'UTC'; {}",
+                take("'sentra_app'")
+            ),
         }
     }
+}
+
+/// The SQL condition that the current user may take the role of this name or oid. From PostgreSQL 16 on being a member
+/// does not say so: whoever made a role is a member who may administer it, and nothing else.
+pub fn may_take(role: &str) -> String {
+    format!(
+        "pg_has_role({role}, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)"
+    )
 }
 
 /// A database that sessions can be had of.
 #[derive(Clone)]
 pub struct Database {
     config: Config,
+    hosts: Hosts,
     tls: MakeRustlsConnect,
 }
 
@@ -86,7 +108,8 @@ impl Database {
             config.application_name("sentra");
         }
         let tls = MakeRustlsConnect::new(wanted.client().map_err(StoreError::Url)?);
-        Ok(Self { config, tls })
+        let hosts = Hosts::of(&config).map_err(StoreError::Url)?;
+        Ok(Self { config, hosts, tls })
     }
 
     /// A new session; the handle is the task that drives it, which ends with the client.
@@ -111,14 +134,17 @@ impl Database {
     }
 
     async fn open(&self, purpose: Purpose) -> Result<(Client, JoinHandle<()>), Error> {
-        let (client, connection) = self.config.connect(self.tls.clone()).await?;
-        let driver = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a session with PostgreSQL ended");
-            }
-        });
-        client.batch_execute(purpose.setup()).await?;
-        Ok((client, driver))
+        let open = async |host: Config| {
+            let (client, connection) = host.connect(self.tls.clone()).await?;
+            let driver = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a session with PostgreSQL ended");
+                }
+            });
+            client.batch_execute(&purpose.setup()).await?;
+            Ok((client, driver))
+        };
+        self.hosts.first_that(open).await
     }
 }
 
@@ -133,6 +159,7 @@ fn read(url: &str) -> Result<(Config, tls::Wanted), String> {
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(String::from("names no host; write postgres://user:password@host:5432/database"));
     }
+    Hosts::of(&config)?;
     config.ssl_mode(wanted.mode);
     if !plain.contains("target_session_attrs") {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -190,6 +217,7 @@ mod tests {
             ("postgres://sink:hunter2@db/sentra?sslmode=verify-ca", "sslmode"),
             ("postgres://sink:hunter2@db/sentra?sslmode=verify-full&sslrootcert=/nowhere.pem", "sslrootcert"),
             ("user=sink password=hunter2", "names no host"),
+            ("host=a,b port=1,2,3 user=sink password=hunter2", "another number of hosts"),
         ] {
             let told = complaint(url);
             assert!(told.starts_with("sink.database_url: ") && told.contains(words), "{told}");

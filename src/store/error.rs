@@ -17,6 +17,9 @@ pub enum StoreError {
     /// This user may not do that.
     #[error("PostgreSQL refuses this user: {0}; grant it the roles that `sentra migrate` made (README, Postgres)")]
     Forbidden(String),
+    /// Another session holds a lock that is needed.
+    #[error("PostgreSQL: {0}")]
+    Locked(String),
     /// A statement failed for another reason.
     #[error("PostgreSQL: {0}")]
     Failed(String),
@@ -29,6 +32,7 @@ impl From<Error> for StoreError {
             Some(&SqlState::UNDEFINED_TABLE | &SqlState::UNDEFINED_COLUMN | &SqlState::INVALID_SCHEMA_NAME)
             | Some(&SqlState::UNDEFINED_FUNCTION) => Self::NotMigrated(text),
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Forbidden(text),
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Locked(text),
             Some(code) if passes(code) => Self::Away(text),
             Some(_) => Self::Failed(text),
             None => Self::Away(text),

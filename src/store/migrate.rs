@@ -8,6 +8,7 @@ use tokio_postgres::{Client, error::SqlState};
 
 use super::{
     Database, Purpose, StoreError,
+    connect::may_take,
     days::{self, Day, Policy},
 };
 
@@ -150,10 +151,10 @@ async fn roles(client: &Client, user: &User, mode: Mode) -> Result<Vec<Step>, St
     Ok(steps)
 }
 
-/// The user becomes a member of the role, so that sessions may take it.
+/// The user becomes a member of the role who may take it, so that sessions do.
 async fn membership(client: &Client, role: &str, mode: Mode) -> Result<Option<Step>, StoreError> {
-    let member: bool = client.query_one("SELECT pg_has_role($1::text, 'MEMBER')", &[&role]).await?.try_get(0)?;
-    if member {
+    let may: bool = client.query_one(&format!("SELECT {}", may_take("$1::text")), &[&role]).await?.try_get(0)?;
+    if may {
         return Ok(None);
     }
     let what = format!("membership of {role}");
@@ -178,24 +179,26 @@ fn refusal(error: tokio_postgres::Error) -> Result<Option<String>, StoreError> {
 
 /// Makes the schema, takes its owner's role, and works in it from here on. False where it is not there (yet).
 async fn schema(client: &Client, mode: Mode) -> Result<(Step, bool), StoreError> {
-    let question = "SELECT pg_get_userbyid(nspowner)::text, pg_has_role(nspowner, 'MEMBER')
-        FROM pg_namespace WHERE nspname = 'sentra'";
-    let found = client.query_opt(question, &[]).await?;
+    let may = may_take("nspowner");
+    let question = format!("SELECT pg_get_userbyid(nspowner)::text, {may} FROM pg_namespace WHERE nspname = 'sentra'");
+    let found = client.query_opt(&question, &[]).await?;
     let action = if found.is_some() { Action::Right } else { Action::Make };
     let step = Step { what: String::from("schema sentra"), action };
     if found.is_none() && mode == Mode::Plan {
         return Ok((step, false));
     }
     if found.is_none() {
-        let owner = "SELECT FROM pg_roles WHERE rolname = 'sentra_owner' AND pg_has_role(oid, 'MEMBER')";
-        let owned = client.query_opt(owner, &[]).await?.is_some();
+        let owner = format!("SELECT FROM pg_roles WHERE rolname = 'sentra_owner' AND {}", may_take("oid"));
+        let owned = client.query_opt(&owner, &[]).await?.is_some();
         let by = if owned { " AUTHORIZATION sentra_owner" } else { "" };
         client.batch_execute(&format!("CREATE SCHEMA sentra{by}")).await?;
     }
-    let row = client.query_one(question, &[]).await?;
-    let (owner, member): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
-    if !member {
-        return Err(StoreError::Forbidden(format!("schema sentra belongs to {owner}, of whom this user is no member")));
+    let row = client.query_one(&question, &[]).await?;
+    let (owner, may): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
+    if !may {
+        return Err(StoreError::Forbidden(format!(
+            "schema sentra belongs to {owner}, whose role this user may not take"
+        )));
     }
     client.execute("SELECT set_config('role', $1, false)", &[&owner]).await?;
     client.batch_execute("SET search_path = sentra").await?;

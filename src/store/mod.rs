@@ -8,6 +8,7 @@ pub mod copy;
 mod cursor;
 pub mod days;
 mod error;
+mod hosts;
 pub mod migrate;
 pub mod queries;
 mod row;
@@ -15,7 +16,7 @@ pub mod sink;
 mod tls;
 mod verdict;
 
-pub use connect::{Database, Purpose, fault};
+pub use connect::{Database, Purpose, fault, may_take};
 pub use cursor::{Cursor, NotACursor};
 pub use error::StoreError;
 pub use verdict::{Json, StoredModel, StoredSignals, StoredSource, StoredVerdict, Text};

@@ -24,6 +24,12 @@ wire_enum! {
     }
 }
 
+/// What speaks against the sink's readiness while its database is away.
+pub const NEEDS_DATABASE: &str = "sink needs PostgreSQL";
+
+/// What speaks against it while another session holds a lock; the database itself is well.
+const LOCKED: &str = "sink waits for a lock";
+
 /// Rows; from one payment to the largest batch.
 const ROW_BUCKETS: &[f64] = &[1.0, 10.0, 100.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 100_000.0];
 
@@ -39,6 +45,8 @@ pub struct SinkMetrics {
     commit: Histogram,
     lag: IntGaugeVec,
     resyncs: IntCounter,
+    failures: IntCounter,
+    missed: IntCounter,
     up: IntGauge,
     refused: IntGauge,
 }
@@ -62,6 +70,16 @@ impl SinkMetrics {
             ),
             lag: gauge_of(to, "sentra_sink_lag_records", lag, &["partition"]),
             resyncs: counter(to, "sentra_sink_resyncs_total", "Times the sink went back to where the database stands"),
+            failures: counter(
+                to,
+                "sentra_sink_database_failures_total",
+                "Times the sink gave its database up and asked anew",
+            ),
+            missed: counter(
+                to,
+                "sentra_sink_missed_records_total",
+                "Verdict records deleted before the sink first met their partition",
+            ),
             up: added(to, IntGauge::new("sentra_sink_database_up", up)),
             refused: added(to, IntGauge::new("sentra_sink_refused_partitions", refused)),
         }
@@ -107,6 +125,13 @@ pub struct DatabaseBack {
     pub news: bool,
 }
 
+/// The database answers, but another session holds what the sink must lock.
+#[derive(Clone, Copy, Debug)]
+pub struct SinkLocked<'a> {
+    /// Which one, and the way out.
+    pub why: &'a str,
+}
+
 /// The verdict topic is not to be had.
 #[derive(Clone, Copy, Debug)]
 pub struct TopicLost<'a> {
@@ -129,6 +154,15 @@ pub struct SinkMovedBack {
     pub expected: i64,
     /// Where they do.
     pub found: i64,
+}
+
+/// A verdict partition is met for the first time, and its head is gone: those verdicts have no rows.
+#[derive(Clone, Copy, Debug)]
+pub struct SinkMissed {
+    /// Which one.
+    pub partition: i32,
+    /// The first offset that is still there.
+    pub before: i64,
 }
 
 /// Verdict partitions that the sink stores nothing of until someone acts.
@@ -160,8 +194,9 @@ pub struct DaysNotKept<'a> {
 
 impl Fact for DatabaseLost<'_> {
     fn emit(self, to: &Telemetry) {
-        to.health.hold("sink needs PostgreSQL", Some(self.why.to_owned()));
+        to.health.hold(NEEDS_DATABASE, Some(self.why.to_owned()));
         to.metrics.sink.up.set(0);
+        to.metrics.sink.failures.inc();
         if self.first {
             tracing::error!(why = self.why, "the sink stores nothing; rows follow by themselves");
         }
@@ -170,10 +205,21 @@ impl Fact for DatabaseLost<'_> {
 
 impl Fact for DatabaseBack {
     fn emit(self, to: &Telemetry) {
-        to.health.hold("sink needs PostgreSQL", None);
+        to.health.hold(NEEDS_DATABASE, None);
+        to.health.hold(LOCKED, None);
         to.metrics.sink.up.set(1);
         if self.news {
             tracing::info!("the sink's database answers");
+        }
+    }
+}
+
+impl Fact for SinkLocked<'_> {
+    fn emit(self, to: &Telemetry) {
+        let first = to.health.held(LOCKED).is_none();
+        to.health.hold(LOCKED, Some(self.why.to_owned()));
+        if first {
+            tracing::error!(why = self.why, "the sink waits for a lock; rows follow by themselves");
         }
     }
 }
@@ -202,6 +248,17 @@ impl Fact for SinkMovedBack {
         to.metrics.sink.resyncs.inc();
         let Self { partition, expected, found } = self;
         tracing::warn!(partition, expected, found, "the database stands elsewhere; storing goes on from there");
+    }
+}
+
+impl Fact for SinkMissed {
+    fn emit(self, to: &Telemetry) {
+        to.metrics.sink.missed.inc_by(u64::try_from(self.before).unwrap_or_default());
+        let (partition, last) = (self.partition, self.before - 1);
+        tracing::warn!(
+            partition,
+            "records 0 to {last} of this verdict partition were deleted before the sink first met it: they have no rows"
+        );
     }
 }
 

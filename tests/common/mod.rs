@@ -9,6 +9,7 @@
 pub mod broker;
 pub mod curl;
 pub mod demo;
+pub mod disk;
 pub mod feed;
 pub mod line;
 pub mod postgres;

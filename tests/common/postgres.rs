@@ -66,8 +66,13 @@ impl TestDatabase {
 
     /// Runs statements as the super user.
     pub fn execute(&self, sql: &str) {
-        let client = self.connect(&self.url).expect("a session");
-        self.runtime.block_on(client.batch_execute(sql)).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        self.try_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// Runs statements that the server may refuse.
+    pub fn try_execute(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
+        let client = self.connect(&self.url)?;
+        self.runtime.block_on(client.batch_execute(sql))
     }
 
     /// Asks as the super user.

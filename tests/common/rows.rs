@@ -8,6 +8,8 @@ use sentra::{
 };
 
 use super::{
+    PATIENCE,
+    line::{Sentra, until},
     postgres::TestDatabase,
     records::{Follower, Reading},
 };
@@ -30,6 +32,13 @@ pub fn accepted(topic: &str, partitions: i32) -> Stream {
         }
     }
     stream
+}
+
+/// Waits until a process has stored that many rows.
+pub fn await_stored(process: &Sentra, rows: usize) {
+    let stored = || process.metric("sentra_sink_rows_total").unwrap_or_default() as usize;
+    let what = || format!("{rows} rows, not {}; {}", stored(), process.log());
+    until(PATIENCE * 2, what, || (stored() >= rows).then_some(()));
 }
 
 /// How many rows a log has.

@@ -1,6 +1,7 @@
 //! What one transaction will write: encoded rows, and for each partition where the rows ended and where they will.
 //!
-//! Invariant: a partition's rows in a batch are exactly those between its two positions.
+//! Invariant: a partition's rows in a batch are exactly those between its two positions, and all that is gathered of a
+//! partition is in one batch.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +21,87 @@ pub struct Move {
     pub from: Progress,
     /// What it will have.
     pub to: Progress,
+}
+
+/// What is gathered: one batch of all partitions, but for suspects, each of which has one of its own.
+#[derive(Debug, Default)]
+pub struct Gathering {
+    common: Batch,
+    apart: BTreeMap<i32, Apart>,
+}
+
+/// A suspect's batch.
+#[derive(Debug, Default)]
+struct Apart {
+    batch: Batch,
+    /// With the next batch it joins the others again.
+    acquitted: bool,
+}
+
+impl Gathering {
+    /// The batch that the partition's records go into.
+    pub fn of(&mut self, partition: i32) -> &mut Batch {
+        match self.apart.get_mut(&partition) {
+            Some(apart) => &mut apart.batch,
+            None => &mut self.common,
+        }
+    }
+
+    /// The next batch to write, and no other: suspects first.
+    pub fn take(&mut self) -> Batch {
+        let waiting = self.apart.iter().find(|(_, apart)| !apart.batch.is_empty()).map(|(partition, _)| *partition);
+        let Some(partition) = waiting else { return std::mem::take(&mut self.common) };
+        let batch = std::mem::take(self.of(partition));
+        self.apart.retain(|_, apart| !apart.batch.is_empty() || !apart.acquitted);
+        batch
+    }
+
+    /// One of these partitions is at fault: each has a batch of its own from now on.
+    pub fn suspect(&mut self, partitions: impl Iterator<Item = i32>) {
+        debug_assert!(self.is_empty(), "what is gathered would be torn apart");
+        partitions.for_each(|partition| _ = self.apart.entry(partition).or_default());
+    }
+
+    /// The partition is not at fault, or not of concern any more.
+    pub fn acquit(&mut self, partition: i32) {
+        self.apart.entry(partition).and_modify(|apart| apart.acquitted = true);
+        self.apart.retain(|_, apart| !apart.batch.is_empty() || !apart.acquitted);
+    }
+
+    /// Forgets what is gathered; suspects stay suspects.
+    pub fn clear(&mut self) {
+        self.common = Batch::default();
+        self.apart.values_mut().for_each(|apart| apart.batch = Batch::default());
+    }
+
+    /// Where the partition's rows must end for what is gathered of it.
+    pub fn from(&mut self, partition: i32) -> Option<Progress> {
+        self.of(partition).moves.get(&partition).map(|of| of.from.clone())
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.each().map(|batch| batch.rows.len()).sum()
+    }
+
+    /// How many bytes they take, about.
+    pub fn bytes(&self) -> usize {
+        self.each().map(|batch| batch.rows.bytes()).sum()
+    }
+
+    /// When the oldest record came.
+    pub fn began(&self) -> Option<Instant> {
+        self.each().filter_map(|batch| batch.began).min()
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.each().all(Batch::is_empty)
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Batch> {
+        self.apart.values().map(|apart| &apart.batch).chain([&self.common])
+    }
 }
 
 /// A transaction being gathered.
@@ -71,5 +153,49 @@ impl Batch {
     /// Whether there is anything to write.
     pub fn is_empty(&self) -> bool {
         self.moves.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(gathering: &mut Gathering, partition: i32) {
+        gathering.of(partition).touch(partition, || Progress::beginning(0));
+    }
+
+    fn taken(gathering: &mut Gathering) -> Vec<i32> {
+        gathering.take().moves.into_keys().collect()
+    }
+
+    #[test]
+    fn suspects_are_written_one_by_one_until_they_are_acquitted() {
+        let mut gathering = Gathering::default();
+        (0..3).for_each(|partition| touch(&mut gathering, partition));
+        assert_eq!(taken(&mut gathering), [0, 1, 2]);
+        gathering.suspect([0, 1].into_iter());
+        (0..4).for_each(|partition| touch(&mut gathering, partition));
+        assert_eq!(gathering.from(1), Some(Progress::beginning(0)));
+        let each = [(); 4].map(|()| taken(&mut gathering));
+        assert_eq!(each, [vec![0], vec![1], vec![2, 3], vec![]]);
+        touch(&mut gathering, 0);
+        gathering.acquit(0);
+        gathering.acquit(1);
+        (0..3).for_each(|partition| touch(&mut gathering, partition));
+        assert_eq!(taken(&mut gathering), [0], "what was gathered of it goes first");
+        touch(&mut gathering, 0);
+        assert_eq!(taken(&mut gathering), [0, 1, 2]);
+        assert!(gathering.is_empty() && gathering.began().is_none());
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_suspects_suspects() {
+        let mut gathering = Gathering::default();
+        gathering.suspect([0, 1].into_iter());
+        (0..3).for_each(|partition| touch(&mut gathering, partition));
+        gathering.clear();
+        assert!(gathering.is_empty());
+        (0..3).for_each(|partition| touch(&mut gathering, partition));
+        assert_eq!([(); 3].map(|()| taken(&mut gathering)), [[0], [1], [2]]);
     }
 }

@@ -12,6 +12,7 @@ use rdkafka::{
 
 use super::{
     Sink,
+    job::answered,
     slot::{Slot, Stage},
 };
 use crate::{
@@ -82,9 +83,10 @@ impl Sink {
             self.telemetry.metrics.sink.gone(*partition);
         }
         // Should it come back, it is read from where the database stands: rows of it must not wait here.
-        if partitions.iter().any(|partition| self.batch.moves.contains_key(partition)) {
+        if partitions.iter().any(|partition| self.batch.from(*partition).is_some()) {
             self.ask_again("a partition with rows in the batch was revoked");
         }
+        partitions.iter().for_each(|partition| self.batch.acquit(*partition));
         self.tell_refused();
     }
 
@@ -150,9 +152,10 @@ impl Sink {
     /// Looks after day partitions in the background, for as long as the runtime lives.
     pub(super) fn keep_days(&self) {
         let (database, telemetry, policy) = (self.database.clone(), self.telemetry.clone(), self.config.sink.days);
+        let within = self.config.sink.timeout;
         self.runtime.spawn(async move {
             loop {
-                let pause = match keep(&database, policy).await {
+                let pause = match answered(within, keep(&database, policy)).await {
                     Ok(Round { made, dropped }) => {
                         telemetry.emit(DaysKept { made: made.len(), dropped: dropped.len() });
                         DAYS_EVERY.0
@@ -172,9 +175,9 @@ async fn keep(database: &Database, policy: Policy) -> Result<Round, StoreError> 
     days::keep(&database.session(Purpose::Owner).await?, policy, Day::today()).await
 }
 
-/// That the database is away, the rows' own session tells.
+/// That the database is away, the rows' own session tells; questions under way only put dropping off.
 fn tell(telemetry: &Telemetry, error: &StoreError) {
-    if !matches!(error, StoreError::Away(_) | StoreError::NotMigrated(_)) {
+    if !matches!(error, StoreError::Away(_) | StoreError::NotMigrated(_) | StoreError::Locked(_)) {
         telemetry.emit(DaysNotKept { why: &error.to_string() });
     }
 }

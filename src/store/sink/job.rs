@@ -12,13 +12,15 @@ use tokio::task::JoinHandle;
 
 use super::{
     BACKOFF, Batch, Session, Sink,
-    session::WriteError,
+    session::{Found, WriteError},
     slot::{Progress, Stage},
 };
 use crate::{
     kafka::{identity::identity, tail::Span},
     store::StoreError,
-    telemetry::sink::{DatabaseBack, DatabaseLost, SinkMovedBack, SinkRefused, Skipped, TopicBack, TopicLost},
+    telemetry::sink::{
+        DatabaseBack, DatabaseLost, SinkLocked, SinkMissed, SinkMovedBack, SinkRefused, Skipped, TopicBack, TopicLost,
+    },
 };
 
 /// How long one question to the broker may hold the sink's thread up.
@@ -34,7 +36,7 @@ pub(super) enum Job {
     Write { told: Told, handle: JoinHandle<(Session, Result<Duration, WriteError>)> },
 }
 
-type Loaded = Result<(Session, BTreeMap<i32, Progress>), StoreError>;
+type Loaded = Result<(Session, Found), StoreError>;
 
 /// What is to be said of a batch once it is written.
 pub(super) struct Told {
@@ -42,6 +44,8 @@ pub(super) struct Told {
     first: Option<(i32, i64)>,
     skipped: Vec<(Skipped, u64)>,
     nexts: Vec<(i32, i64)>,
+    /// Its partition, where it has but one, and where the rows ended.
+    only: Option<(i32, Progress)>,
 }
 
 impl Sink {
@@ -57,7 +61,7 @@ impl Sink {
             return self.start_load();
         }
         let linger = Duration::from_millis(self.config.sink.linger_ms);
-        if self.is_full() || self.batch.began.is_some_and(|began| began.elapsed() >= linger) {
+        if self.is_full() || self.batch.began().is_some_and(|began| began.elapsed() >= linger) {
             self.clocks.asked = now;
             self.start_write();
         }
@@ -79,15 +83,17 @@ impl Sink {
             self.telemetry.emit(TopicBack);
         }
         let partitions: Vec<(i32, Span)> = spans.iter().map(|(partition, span)| (*partition, *span)).collect();
-        let (database, session) = (self.database.clone(), self.session.take());
-        let handle = self.runtime.spawn(async move {
+        let (database, session, within) = (self.database.clone(), self.session.take(), self.config.sink.timeout);
+        let load = async move {
             let session = match session {
                 Some(session) => session,
-                None => Session::open(&database).await?,
+                None => Session::open(&database, within).await?,
             };
             let found = session.load(&topic, &partitions).await?;
             Ok((session, found))
-        });
+        };
+        // Longer than the server waits for a lock: that is another answer.
+        let handle = self.runtime.spawn(answered(within * 3 / 4, load));
         self.job = Some(Job::Load { spans, handle });
     }
 
@@ -95,7 +101,7 @@ impl Sink {
     pub(super) fn start_write(&mut self) {
         let Some(topic) = self.topic_id.clone() else { return };
         let Some(mut session) = self.session.take() else { return };
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = self.batch.take();
         for (partition, slot) in self.slots.iter().filter(|(_, slot)| slot.stage == Stage::Running) {
             batch.settle(*partition, || slot.progress());
         }
@@ -104,7 +110,9 @@ impl Sink {
             self.session = Some(session);
             return;
         }
+        let mut froms = batch.moves.iter().map(|(partition, of)| (*partition, of.from.clone()));
         let told = Told {
+            only: froms.next().filter(|_| froms.next().is_none()),
             rows: batch.rows.len(),
             first: batch.first,
             skipped: batch.skipped().collect(),
@@ -145,6 +153,7 @@ impl Sink {
     fn loaded(&mut self, spans: &BTreeMap<i32, Span>, loaded: Loaded) {
         let (session, found) = match loaded {
             Ok(loaded) => loaded,
+            Err(error @ StoreError::Locked(_)) => return self.locked(&error),
             Err(error) => return self.database_failed(&error),
         };
         self.session = Some(session);
@@ -154,7 +163,10 @@ impl Sink {
             self.database_is_back();
         }
         for (partition, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.stage == Stage::Waiting) {
-            let (Some(span), Some(at)) = (spans.get(partition), found.get(partition)) else { continue };
+            let (Some(span), Some(at)) = (spans.get(partition), found.at.get(partition)) else { continue };
+            if span.start > 0 && found.new.contains(partition) {
+                self.telemetry.emit(SinkMissed { partition: *partition, before: span.start });
+            }
             slot.begin(at, *span);
             if slot.stage == Stage::Running && self.input.place(*partition, at.next).is_err() {
                 // No longer ours: its revocation is on the way.
@@ -179,6 +191,7 @@ impl Sink {
                 let metrics = &self.telemetry.metrics.sink;
                 metrics.committed(told.rows, took);
                 told.skipped.iter().for_each(|(reason, count)| metrics.skipped(*reason, *count));
+                told.nexts.iter().for_each(|(partition, _)| self.batch.acquit(*partition));
                 self.stored.extend(told.nexts);
             }
             Err(WriteError::Moved { partition, expected, found }) => {
@@ -201,12 +214,31 @@ impl Sink {
                 self.limit = (told.rows / 2).max(1);
                 self.database_failed(&StoreError::Away(String::from("a transaction took too long and was given up")));
             }
+            Err(WriteError::Locked(error)) => {
+                self.session = Some(session);
+                self.locked(&error);
+            }
             Err(WriteError::Clash(why)) => {
-                self.retry.1 = BACKOFF.1;
-                self.database_failed(&StoreError::Failed(why));
+                self.session = Some(session);
+                self.ask_again("rows are stored already");
+                match told.only {
+                    Some((partition, from)) => {
+                        self.slots.entry(partition).and_modify(|slot| slot.refuse(from, why));
+                        self.batch.acquit(partition);
+                    }
+                    // Which one it is, the next ones tell.
+                    None => self.batch.suspect(told.nexts.iter().map(|(partition, _)| *partition)),
+                }
             }
             Err(WriteError::Broken(error)) => self.database_failed(&error),
         }
+    }
+
+    /// The database is well, and someone else in the way.
+    fn locked(&mut self, error: &StoreError) {
+        self.retry.0 = Instant::now() + BACKOFF.0;
+        self.telemetry.emit(SinkLocked { why: &error.to_string() });
+        self.ask_again("another session holds a lock");
     }
 
     /// The session is given up: whatever it was doing, the database will tell.
@@ -264,8 +296,17 @@ impl Sink {
 
     /// Whether the batch takes no more.
     pub(super) fn is_full(&self) -> bool {
-        self.batch.rows.len() >= self.limit || self.batch.rows.bytes() >= Batch::MOST_BYTES
+        self.batch.rows() >= self.limit || self.batch.bytes() >= Batch::MOST_BYTES
     }
+}
+
+/// A server that hangs is away: nothing else says so, for its end of the connection stands.
+pub(super) async fn answered<T>(
+    within: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let late = |_| Err(StoreError::Away(format!("no answer within {:.1} s", within.as_secs_f64())));
+    tokio::time::timeout(within, work).await.unwrap_or_else(late)
 }
 
 async fn finished<T>(handle: &mut JoinHandle<T>, most: Duration) {

@@ -10,6 +10,7 @@
 //! reads a partition; the progress rows, locked in each transaction, say who may write. Nothing here delays scoring.
 
 mod batch;
+mod holders;
 mod housekeeping;
 mod job;
 mod session;
@@ -39,10 +40,10 @@ use crate::{
     telemetry::{
         Telemetry,
         facts::GapSeen,
-        sink::{DatabaseLost, Skipped},
+        sink::{NEEDS_DATABASE, Skipped},
     },
 };
-use batch::Batch;
+use batch::{Batch, Gathering};
 use job::Job;
 use session::Session;
 use slot::{Slot, Stage, Taken};
@@ -81,7 +82,7 @@ pub struct Sink {
     runtime: Runtime,
     input: Input,
     slots: BTreeMap<i32, Slot>,
-    batch: Batch,
+    batch: Gathering,
     /// The most rows of a batch; smaller after a failure that size may explain.
     limit: usize,
     job: Option<Job>,
@@ -124,7 +125,7 @@ impl Sink {
             .thread_name("sink-database")
             .enable_all()
             .build()?;
-        telemetry.emit(DatabaseLost { why: "not asked yet", first: false });
+        telemetry.health.hold(NEEDS_DATABASE, Some(String::from("not asked yet")));
         let now = Instant::now();
         Ok(Self {
             limit: config.sink.batch,
@@ -135,7 +136,7 @@ impl Sink {
             runtime,
             input,
             slots: BTreeMap::new(),
-            batch: Batch::default(),
+            batch: Gathering::default(),
             job: None,
             session: None,
             topic_id: None,
@@ -186,7 +187,8 @@ impl Sink {
                 None => return,
                 Some(Ok(message)) => {
                     let expired = |day| self.config.sink.days.is_over(day, today);
-                    let follow_up = take(&message, &mut self.slots, &mut self.batch, &self.telemetry, expired);
+                    let follow_up =
+                        take(&message, &mut self.slots, self.batch.of(message.partition()), &self.telemetry, expired);
                     let partition = message.partition();
                     drop(message);
                     match follow_up {
@@ -203,8 +205,8 @@ impl Sink {
 
     /// Topics that were created anew have another id, and begin anew; in the same topic another log is refused.
     fn other_log(&mut self, partition: i32, found: &str) {
-        if let (Some(slot), Some(of)) = (self.slots.get_mut(&partition), self.batch.moves.get(&partition)) {
-            slot.object(of.from.clone(), found);
+        if let (Some(slot), Some(from)) = (self.slots.get_mut(&partition), self.batch.from(partition)) {
+            slot.object(from, found);
         }
         if let Ok(topic) = self.ask_topic() {
             self.topic_id = Some(topic);
@@ -241,7 +243,7 @@ impl Sink {
     /// Forgets what is not written, and asks the database where all partitions stand.
     fn ask_again(&mut self, why: &str) {
         tracing::debug!(why, "the sink asks the database where it stands");
-        self.batch = Batch::default();
+        self.batch.clear();
         (self.full_since, self.held) = (None, false);
         for (partition, slot) in &mut self.slots {
             slot.stage = Stage::Waiting;
@@ -250,17 +252,16 @@ impl Sink {
         }
     }
 
-    /// The last batch, then the group is left. What is not written is read again by whoever comes next.
+    /// What is gathered, then the group is left. What is not written is read again by whoever comes next.
     fn finish(&mut self) {
         let deadline = Instant::now() + STOP_BUDGET;
-        let mut last = true;
         while Instant::now() < deadline {
             self.wait_for_job(WAIT);
             self.finish_job();
             if self.job.is_some() {
                 continue;
             }
-            if !std::mem::take(&mut last) || self.batch.is_empty() || self.session.is_none() {
+            if self.batch.is_empty() || self.session.is_none() {
                 break;
             }
             self.start_write();

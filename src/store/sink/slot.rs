@@ -131,6 +131,11 @@ impl Slot {
             "verdicts of log {found} follow, but the rows are of log {known}: the transaction topic was created anew and the \
              verdict topic was not; give them a new verdict topic"
         );
+        self.refuse(at, why);
+    }
+
+    /// No more is stored for as long as the rows end at `at`, from the next look at the database on.
+    pub fn refuse(&mut self, at: Progress, why: String) {
         self.objection = Some((at, why));
     }
 
