@@ -10,6 +10,7 @@ pub mod broker;
 pub mod curl;
 pub mod demo;
 pub mod feed;
+pub mod inside;
 pub mod line;
 pub mod postgres;
 pub mod produce;
