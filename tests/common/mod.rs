@@ -14,6 +14,7 @@ pub mod inside;
 pub mod line;
 pub mod postgres;
 pub mod produce;
+pub mod readme;
 pub mod records;
 pub mod rows;
 
