@@ -81,7 +81,10 @@ fn a_transaction_produced_as_pasted_has_its_verdict_and_the_pasted_reader_keeps_
         let sent = Sent { partition: Some(partition), value: value.map(<[u8]>::to_vec), ..Sent::default() };
         sender.send(&topics.verdicts, &sent).expect("acknowledged").1
     };
-    let of = |id: &str, kind: &str, epoch: i64| json!({"verdict_id": id, "kind": kind, "risk_score": 7, "recommendation": "APPROVE", "source": {"epoch": epoch}});
+    let of = |id: &str, kind: &str, epoch: i64| {
+        let source = json!({"epoch": epoch});
+        json!({"verdict_id": id, "kind": kind, "risk_score": 7, "recommendation": "APPROVE", "source": source})
+    };
     let write = |value: &Value| append(Some(value.to_string().as_bytes()));
     let former = verdict["source"]["epoch"].as_i64().expect("an epoch");
     write(&of("before", "late", former));
