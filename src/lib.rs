@@ -8,7 +8,7 @@
 //! The log decides: a partition's state after offset n is a pure function of the rules and of records 0..=n, so
 //! any process can rebuild it, and the verdict topic itself says who owns a partition (its *epoch*) and how far
 //! it got. Modules depend downwards only; `domain`, `model` and `engine` know no I/O, no clock and no logging,
-//! which `tests/tidy.rs` holds them to.
+//! which `tests/tidy` holds them to.
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -154,5 +154,5 @@ fn chromium() -> PathBuf {
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
     let found =
         names.iter().find_map(|name| folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file()));
-    found.expect("Chromium: scripts/setup installs it")
+    found.expect("Chromium: scripts/setup installs it, scripts/lib/env.sh finds it")
 }

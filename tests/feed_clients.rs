@@ -5,7 +5,6 @@ mod common;
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -13,6 +12,7 @@ use common::{
     PATIENCE,
     feed::{Log, Place, Serving, by_partition, place},
     line::{Topics, until},
+    readme::{block, python},
 };
 use serde_json::Value;
 
@@ -143,34 +143,6 @@ fn sentra_feed_says_in_one_line_why_it_was_refused() {
     assert!(welcome.line().contains("\"hello\""));
 }
 
-/// A Python with the `websockets` package, in a virtual environment beside the build.
-fn python() -> PathBuf {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-websockets");
-    let python = home.join("bin/python");
-    let has_it = || {
-        let asked = Command::new(&python).args(["-c", "import websockets.asyncio.client"]).output();
-        asked.is_ok_and(|asked| asked.status.success())
-    };
-    if !has_it() {
-        let run = |program: &Path, arguments: &[&str]| {
-            let done = Command::new(program).args(arguments).output().expect("python3 is installed");
-            assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-        };
-        run(Path::new("python3"), &["-m", "venv", &home.display().to_string()]);
-        run(&home.join("bin/pip"), &["install", "-q", "websockets>=14,<18"]);
-    }
-    python
-}
-
-/// The README's client, as it stands there.
-fn ten_lines() -> String {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
-    let blocks = readme.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let found: Vec<&str> = blocks.filter(|block| block.contains("/v1/feed")).collect();
-    assert_eq!(found.len(), 1, "one Python client of the feed");
-    found[0].to_owned()
-}
-
 #[test]
 fn the_readmes_python_client_follows_across_a_restart() {
     let topics = Topics::create("python", 2);
@@ -179,8 +151,8 @@ fn the_readmes_python_client_follows_across_a_restart() {
     let serving = Serving::start(&topics, &[token]);
     let port = serving.port.to_string();
     let mut client = Follower::start(
-        Command::new(python())
-            .args(["-u", "-c", &ten_lines()])
+        Command::new(python("websockets.asyncio.client", "websockets>=14,<18"))
+            .args(["-u", "-c", &block("python", "/v1/feed")])
             .env("SENTRA_FEED", format!("ws://127.0.0.1:{port}/v1/feed"))
             .env("SENTRA_TOKEN", token.1),
     );

@@ -5,23 +5,19 @@
 
 mod common;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
-    thread::{self, JoinHandle},
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
 };
 
 use common::{
     PATIENCE,
-    line::{Setup, Topics, ask, metric, soon},
+    inside::Line,
+    line::{Setup, Topics, ask, soon},
     produce::{Sender, Sent, good},
     records::{Follower, Reading, ends},
 };
 use sentra::{
-    app::{self, AppError, Role},
-    config::Config,
     domain::{features, identity::LogId, rules::Rules, transaction::Record},
     engine::partition::{Partition, Place, Step},
     shard::set_trap,
@@ -34,32 +30,6 @@ static POISON: AtomicI64 = AtomicI64::new(-1);
 
 fn trap(partition: i32, offset: i64) {
     assert!(partition != 0 || offset != POISON.load(Ordering::Relaxed), "a panic that quotes +254712345678");
-}
-
-/// The line in this process; it ends in order.
-struct Line {
-    port: u16,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(), AppError>>,
-}
-
-impl Line {
-    fn start(setup: &Setup) -> Self {
-        let config = Config::load(&setup.inputs()).expect("a configuration");
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let thread = thread::spawn(move || app::run(config, &[Role::Score], &told));
-        Self { port: setup.port(), stop, thread }
-    }
-
-    fn metric(&self, name: &str) -> Option<f64> {
-        metric(self.port, name)
-    }
-
-    fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("no panic").expect("an end in order");
-    }
 }
 
 /// So many transactions of three phones to each partition.
@@ -118,7 +88,7 @@ fn a_record_that_the_program_fails_on_costs_its_partition_that_record_and_no_oth
     };
 
     let mut sent = send(&sender, &topics, 0, 40);
-    let line = Line::start(&setup(&folder.path().display().to_string()));
+    let line = Line::start(&setup(&folder.path().display().to_string()), |_| {});
     soon("both partitions to run", || line.metric("sentra_partitions{state=\"running\"}") == Some(2.0));
     POISON.store(45, Ordering::Relaxed);
     sent.extend(send(&sender, &topics, 40, 40));
@@ -140,7 +110,7 @@ fn a_record_that_the_program_fails_on_costs_its_partition_that_record_and_no_oth
 
     // Whoever replays the log knows; one that it judged before must not fail there.
     POISON.store(10, Ordering::Relaxed);
-    let line = Line::start(&setup("off"));
+    let line = Line::start(&setup("off"), |_| {});
     let refused = || ask(line.port, "/readyz").filter(|answer| answer.body.contains("partition 0 is refused"));
     soon("it to stop", || refused().is_some());
     let why = refused().expect("it stays so").body;

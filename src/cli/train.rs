@@ -104,15 +104,15 @@ pub fn run(args: &TrainArgs, rules: &Arc<Rules>) -> Result<PathBuf, TrainError> 
     let (data, origin) = gather(args, rules)?;
     let gathered = started.elapsed();
     let settings = FitSettings { trees: args.trees, leaves: args.leaves, seed: args.seed, base_rate: args.base_rate };
-    let spinner = spinner(format!("growing {} trees of {} leaves", args.trees, args.leaves));
+    let rows = data.rows.len();
+    let spinner = spinner(format!("growing {} trees of {} leaves from {rows} rows", args.trees, args.leaves));
     let fitted = fit(&data, &settings);
     spinner.finish_and_clear();
     let fitted = fitted?;
     let folder = target.write(&origin, &data, &settings, &fitted, args.activate)?;
     eprint!("{}", report::summary(&fitted));
     eprintln!(
-        "{} rows in {:.1} s, fitted in {:.1} s{}",
-        data.rows.len(),
+        "{rows} rows in {:.1} s, fitted in {:.1} s{}",
         gathered.as_secs_f64(),
         (started.elapsed() - gathered).as_secs_f64(),
         if args.activate { "; active from now on" } else { "" },
@@ -122,19 +122,29 @@ pub fn run(args: &TrainArgs, rules: &Arc<Rules>) -> Result<PathBuf, TrainError> 
 
 fn gather(args: &TrainArgs, rules: &Arc<Rules>) -> Result<(Dataset, Origin), TrainError> {
     if let Some(folder) = &args.data {
-        let spinner = spinner("reading transactions".to_owned());
-        let data = dataset::from_folder(folder, rules, |records| spinner.set_position(records));
-        spinner.finish_and_clear();
+        let bar = bar("{bar:30} {bytes}/{total_bytes} read  {bytes_per_sec}  {eta}");
+        let data = dataset::from_folder(folder, rules, |read, bytes| {
+            bar.set_length(bytes);
+            bar.set_position(read);
+        });
+        bar.finish_and_clear();
         return Ok((data?, Origin::Folder(folder.display().to_string())));
     }
     let options = Options { limit: Limit::Records(args.events), ..Options::sized(args.seed, args.customers) };
-    let bar = ProgressBar::new(args.events);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} simulated  {per_sec}  {eta}") {
-        bar.set_style(style);
-    }
+    let bar = bar("{bar:30} {human_pos}/{human_len} simulated  {per_sec}  {eta}");
+    bar.set_length(args.events);
     let data = dataset::from_simulation(&options, rules, |records| bar.set_position(records));
     bar.finish_and_clear();
     Ok((data, Origin::Simulated { seed: args.seed, customers: args.customers }))
+}
+
+/// What is done of what is to be done.
+fn bar(template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
 
 /// LightGBM tells nothing while it works, so time is all there is to show.

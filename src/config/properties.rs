@@ -1,10 +1,16 @@
 //! Raw librdkafka properties: which pass, which Sentra owns and why, which are secret. Whether a name or value means
 //! anything at all is asked of librdkafka.
 
+use std::ops::RangeInclusive;
+
 use super::{
     secret::MASK,
     settings::{Given, Source},
     value::Shape,
+};
+use crate::{
+    domain::{decode::MAX_VALUE_BYTES, verdict::MAX_VERDICT_BYTES},
+    kafka::topics::judge::BATCH_BYTES,
 };
 
 /// One property that passed.
@@ -64,14 +70,33 @@ const OWNED: &[(&[&str], &str)] = &[
         "is Sentra's: a verdict lies in its transaction's partition, and murmur2 places the rest as Java does",
     ),
     (&["enable.partition.eof"], "is Sentra's: recovery ends by offset"),
+    (&["statistics.interval.ms"], "is Sentra's: lag, and whether a broker is reached, are read from the statistics"),
+    (
+        &["queue.buffering.max.messages", "queue.buffering.max.kbytes"],
+        "is Sentra's: a producer holds more than all its partitions may have undelivered (score.undelivered)",
+    ),
     (&["allow.auto.create.topics"], "is Sentra's: topics are made by `sentra topics apply`, with the right settings"),
 ];
 
-/// Properties with a limit rather than an owner.
-const IN_FLIGHT: [&str; 2] = ["max.in.flight", "max.in.flight.requests.per.connection"];
+/// Properties with limits rather than an owner, and what lies beyond them.
+const BOUNDED: &[(&[&str], RangeInclusive<i64>, &str)] = &[
+    // KIP-91, and librdkafka's own limit for an idempotent producer.
+    (
+        &["max.in.flight", "max.in.flight.requests.per.connection"],
+        1..=5,
+        "above that, order is lost when a request is repeated",
+    ),
+    (
+        &["message.max.bytes"],
+        MIN_MESSAGE_BYTES..=BATCH_BYTES,
+        "below that a record may not fit, above it the verdict topic may refuse a batch for good",
+    ),
+    (&["batch.size"], 1..=BATCH_BYTES, "above that the verdict topic may refuse a batch for good"),
+];
 
-/// The most requests in flight at which an idempotent producer keeps its order (KIP-91, librdkafka's own limit).
-const MAX_IN_FLIGHT: i64 = 5;
+/// The largest record that Sentra produces is the transaction of a request, with its key and headers beside it.
+const MIN_MESSAGE_BYTES: i64 = 2 * MAX_VALUE_BYTES as i64;
+const _: () = assert!(MAX_VERDICT_BYTES < MAX_VALUE_BYTES, "a verdict fits where a transaction does");
 
 /// Judges a property.
 ///
@@ -87,8 +112,10 @@ pub(super) fn check(name: &str, given: &Given) -> Result<Property, String> {
     if is_secret(name) && given.source == Source::CommandLine && !given.key.ends_with(FILE_SUFFIX) {
         return Err(format!("a secret on the command line is seen by every user; use {name}{FILE_SUFFIX}"));
     }
-    if IN_FLIGHT.contains(&name) && !given.text.parse().is_ok_and(|n| (1..=MAX_IN_FLIGHT).contains(&n)) {
-        return Err(format!("wanted 1 to {MAX_IN_FLIGHT}: above that, order is lost when a request is repeated"));
+    if let Some((_, range, why)) = BOUNDED.iter().find(|(names, ..)| names.contains(&name))
+        && !given.text.parse().is_ok_and(|value| range.contains(&value))
+    {
+        return Err(format!("wanted {} to {}: {why}", range.start(), range.end()));
     }
     if given.text.contains('\0') {
         return Err(String::from("holds a NUL byte; remove it"));

@@ -1,6 +1,7 @@
 //! Sources, precedence, and what is said when something is wrong.
 
 mod kinds;
+mod properties;
 mod serve;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -220,55 +221,6 @@ fn the_same_setting_twice_in_one_layer_is_a_problem() {
             "sink.database_url (variable DATABASE_URL_FILE): is given twice, also by variable DATABASE_URL; keep one of them"
         ]
     );
-}
-
-#[test]
-fn properties_that_sentra_owns_are_refused_by_name() {
-    for name in [
-        "bootstrap.servers",
-        "group.id",
-        "enable.auto.commit",
-        "enable.auto.offset.store",
-        "auto.offset.reset",
-        "enable.idempotence",
-        "acks",
-        "message.timeout.ms",
-        "enable.gapless.guarantee",
-        "partition.assignment.strategy",
-        "partitioner",
-        "enable.partition.eof",
-        "group.protocol",
-        "isolation.level",
-        "transactional.id",
-        "sasl.password",
-    ] {
-        let lines = given(&format!("[kafka.properties]\n'{name}' = 'x'\n")).lines();
-        assert_eq!(lines.len(), 1);
-        assert!(lines[0].starts_with(&format!("kafka.properties.{name} (file sentra.toml:2): is ")), "{lines:?}");
-        assert!(lines[0].ends_with("; remove it"), "{lines:?}");
-    }
-}
-
-#[test]
-fn properties_that_librdkafka_does_not_know_or_take_are_told_at_load() {
-    let lines = given("[kafka.properties]\n'securty.protocol' = 'SSL'\n'security.protocol' = 'SLS'\n").lines();
-    assert_eq!(
-        lines,
-        [
-            "kafka.properties.security.protocol (file sentra.toml:3): Invalid value \"SLS\" for configuration property \
-             \"security.protocol\"; correct or remove it",
-            "kafka.properties.securty.protocol (file sentra.toml:2): No such configuration property: \
-             \"securty.protocol\"; correct or remove it",
-        ]
-    );
-}
-
-#[test]
-fn requests_in_flight_stay_within_what_keeps_order() {
-    for name in ["max.in.flight", "max.in.flight.requests.per.connection"] {
-        assert!(given("").set(&format!("kafka.properties.{name}=5")).load().kafka.properties.contains_key(name));
-        assert_eq!(given("").set(&format!("kafka.properties.{name}=6")).lines().len(), 1);
-    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::domain::features;
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+const VERDICT: &str = include_str!("verdict.js");
 const ICON: &str = include_str!("icon.svg");
 
 /// Its own files and its own server, and nothing else. Widths of bars are set by script, which needs no exception.
@@ -43,6 +44,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/", get(|| file(PAGE, "text/html; charset=utf-8")))
         .route("/console/page.css", get(|| file(STYLE, "text/css; charset=utf-8")))
         .route("/console/page.js", get(|| file(SCRIPT, "text/javascript; charset=utf-8")))
+        .route("/console/verdict.js", get(|| file(VERDICT, "text/javascript; charset=utf-8")))
         .route("/console/icon.svg", get(|| file(ICON, "image/svg+xml")))
         .route("/console/features.json", get(meanings))
         .layer(map_response(guarded))
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_page_asks_no_other_server_for_anything() {
-        for text in [PAGE, STYLE, SCRIPT] {
+        for text in [PAGE, STYLE, SCRIPT, VERDICT] {
             for foreign in ["http://", "https://", "//cdn", "@import", "url("] {
                 assert!(!text.contains(foreign), "{foreign}");
             }
@@ -86,20 +88,21 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_no_inline_script_or_style_and_the_script_makes_no_markup_of_data() {
+    fn the_page_has_no_inline_script_or_style_and_the_scripts_make_no_markup_of_data() {
         assert_eq!(PAGE.matches("<script").count(), 1);
         assert!(PAGE.contains("<script type=\"module\" src=\"/console/page.js\"></script>"));
         for inline in ["style=\"", "onclick", "onload", "javascript:", "<style"] {
             assert!(!PAGE.contains(inline), "{inline}");
         }
         for markup in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"] {
-            assert!(!SCRIPT.contains(markup), "{markup}");
+            assert!(!SCRIPT.contains(markup) && !VERDICT.contains(markup), "{markup}");
         }
     }
 
     #[test]
-    fn every_element_that_the_script_looks_for_is_in_the_page() {
-        for id in SCRIPT.split("$(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+    fn every_element_that_the_scripts_look_for_is_in_the_page() {
+        let scripts = [SCRIPT, VERDICT].into_iter().flat_map(|script| script.split("$(\"").skip(1));
+        for id in scripts.filter_map(|rest| rest.split('"').next()) {
             assert!(PAGE.contains(&format!("id=\"{id}\"")), "{id}");
         }
     }

@@ -3,37 +3,18 @@
 // Invariants: what a record says becomes text, never markup; lists are bounded, whatever the feed sends; a verdict is
 // shown once, also when the connection is made anew with the cursor; the token leaves this tab for this server only.
 
+import { $, LEVELS, badge, make, money, show, textOf, time } from "./verdict.js";
+
 const MOST_ROWS = 200;
 const MINUTE = 60;
 const SILENT_MS = 6_000; // The feed sends figures each second: this long without any, and the connection is dead.
 const BACKOFF_MS = [500, 10_000];
 const SPEAK_EVERY_MS = 5_000;
-const LEVELS = ["CRITICAL", "HIGH", "MEDIUM", "LOW", "NONE"];
 const TOKEN = "sentra.token";
 
-const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
-const exact = new Intl.NumberFormat("en", { maximumFractionDigits: 3 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
-
-/** An element with text or children; attributes by name. Text stays text. */
-function make(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== null) element.setAttribute(key, value);
-  }
-  element.append(...children.map((child) => (child instanceof Node ? child : String(child))));
-  return element;
-}
-
-const textOf = (value) => (value === null || value === undefined || value === "" ? "–" : String(value));
-const levelOf = (verdict) => (LEVELS.includes(verdict.risk_level) ? verdict.risk_level : "none");
-const words = (name) => String(name).replaceAll("_", " ");
-const money = (verdict) => (typeof verdict.amount === "number" ? `${exact.format(verdict.amount)} ${textOf(verdict.currency)}` : "–");
-const time = (format, text) => (Number.isNaN(Date.parse(text)) ? "–" : format.format(new Date(text)));
-const badge = (verdict) => make("span", { class: `badge ${levelOf(verdict)}` }, textOf(verdict.risk_level));
 
 // --- The connection -----------------------------------------------------------------------------------------------
 
@@ -308,6 +289,15 @@ $("rows").addEventListener("click", (event) => {
   if (line) choose(line);
 });
 
+function choose(line) {
+  list.chosen?.removeAttribute("data-chosen");
+  list.chosen?.querySelector("button").removeAttribute("aria-current");
+  list.chosen = line;
+  line.dataset.chosen = "";
+  line.querySelector("button").setAttribute("aria-current", "true");
+  show(line.verdict);
+}
+
 $("rows").addEventListener("keydown", (event) => {
   const step = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
   const line = step && event.target.closest("tr")?.[step];
@@ -349,96 +339,4 @@ for (const chip of document.querySelectorAll("[data-level]")) {
   });
 }
 
-// --- One alert ----------------------------------------------------------------------------------------------------
-
-let meanings = new Map();
-
-function choose(line) {
-  list.chosen?.removeAttribute("data-chosen");
-  list.chosen?.querySelector("button").removeAttribute("aria-current");
-  list.chosen = line;
-  line.dataset.chosen = "";
-  line.querySelector("button").setAttribute("aria-current", "true");
-  show(line.verdict);
-}
-
-function show(verdict) {
-  $("detail-hint").hidden = true;
-  const score = make("div", { class: "verdict" }, make("p", { class: "number" }, textOf(verdict.risk_score)), badge(verdict), make("strong", {}, textOf(verdict.recommendation)));
-  const parts = [score, facts(verdict), ...reasons(verdict), ...signals(verdict), ...features(verdict), raw(verdict)];
-  $("detail-body").replaceChildren(...parts);
-  $("detail-body").hidden = false;
-  if (matchMedia("(max-width: 62rem)").matches) {
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    $("detail").scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
-  }
-}
-
-function facts(verdict) {
-  const model = verdict.model ? `${textOf(verdict.model.name)} ${textOf(verdict.model.version)}` : "–";
-  const known = [
-    ["Phone", verdict.phone_number],
-    ["Amount", money(verdict)],
-    ["Transaction", verdict.transaction_id],
-    ["Institution", verdict.institution_id],
-    ["Happened", time(full, verdict.event_time)],
-    ["Decided", `${time(full, verdict.decided_at)}, within ${textOf(verdict.processing_time_ms)} ms`],
-    ["Verdict", verdict.verdict_id],
-    ["Model", model],
-    ["Policy", verdict.policy_version],
-  ];
-  if (verdict.flags?.length) known.push(["Flags", verdict.flags.map(words).join(", ")]);
-  return make("dl", { class: "facts" }, ...known.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, textOf(value))]));
-}
-
-function reasons(verdict) {
-  const all = Array.isArray(verdict.reasons) ? verdict.reasons : [];
-  if (!all.length) return [];
-  const greatest = Math.max(...all.map((reason) => Math.abs(Number(reason.contribution)) || 0), 1e-9);
-  const items = all.map((reason) => {
-    const item = make("li", {}, make("p", {}, textOf(reason.text ?? reason.code)), make("p", { class: "code" }, textOf(reason.code)));
-    if (typeof reason.contribution === "number") item.append(meter(Math.abs(reason.contribution) / greatest));
-    return item;
-  });
-  return [make("h3", {}, "Reasons, the strongest first"), make("ul", { class: "reasons", id: "reasons", role: "list" }, ...items)];
-}
-
-function signals(verdict) {
-  if (!verdict.signals) return [];
-  const rows = Object.entries(verdict.signals).flatMap(([name, value]) => {
-    const known = typeof value === "number";
-    return [make("span", {}, words(name)), meter(known ? value : 0), make("span", { class: "right" }, known ? value.toFixed(2) : "–")];
-  });
-  return [make("h3", {}, "Signals, from 0 to 1"), make("div", { class: "signals", id: "signals" }, ...rows)];
-}
-
-function features(verdict) {
-  const entries = Object.entries(verdict.features ?? {});
-  if (!entries.length) return [make("p", { class: "small" }, "This server's verdicts do not carry their features (verdict.features).")];
-  const rows = entries.map(([name, value]) => {
-    const known = meanings.get(name);
-    const number = typeof value === "number" ? exact.format(value) : "missing";
-    return make("tr", {}, make("th", { scope: "row" }, words(name)), make("td", { class: "right" }, number), make("td", {}, known ? `${known.unit}: ${known.meaning}` : ""));
-  });
-  const heads = ["Feature", "Value", "Meaning"].map((name) => make("th", { scope: "col", class: name === "Value" ? "right" : null }, name));
-  const table = make("table", { class: "features", id: "features" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
-  return [make("h3", {}, "What the model saw"), table];
-}
-
-function raw(verdict) {
-  return make("details", {}, make("summary", {}, "The verdict as it is on the topic"), make("pre", { tabindex: "0" }, JSON.stringify(verdict, null, 2)));
-}
-
-function meter(share) {
-  const fill = make("i");
-  fill.style.width = `${Math.round(Math.min(1, Math.max(0, share)) * 100)}%`;
-  return make("div", { class: "meter", "aria-hidden": "true" }, fill);
-}
-
-// --- Begin --------------------------------------------------------------------------------------------------------
-
-fetch("/console/features.json")
-  .then((answer) => answer.json())
-  .then((all) => (meanings = new Map(all.map((feature) => [feature.name, feature]))))
-  .catch(() => {}); // The names alone will do.
 connect();

@@ -154,7 +154,7 @@ impl Desk {
     ) -> Result<i64, OperateError> {
         let deadline = Instant::now() + WITHIN;
         let failed = |why: &str| OperateError::Producer(format!("topic {}: {why}", self.config.topics.verdicts));
-        verdicts.send(partition, 0, key, value, trace).map_err(|_| failed("the producer takes nothing"))?;
+        verdicts.send(partition, 0, key, value, trace).map_err(|error| failed(&error.to_string()))?;
         let mut acks = Vec::new();
         while acks.is_empty() {
             if self.is_stopped() || Instant::now() > deadline {

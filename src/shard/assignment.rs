@@ -15,18 +15,19 @@ use crate::{
     },
 };
 
+/// `session.timeout.ms` and `heartbeat.interval.ms` of members that come and go: a dead one is missed soon.
+const SESSION_MS: (&str, &str) = ("6000", "1500");
+
+/// A static member is back within this time, or its partitions go to others.
+const STATIC_SESSION_MS: (&str, &str) = ("10000", "2500");
+
 /// How a shard's consumer is set; the benchmark's yardsticks take the same.
 pub(crate) fn consumer_settings(config: &Config) -> ClientConfig {
     let mut client = consumer_config(&config.kafka);
     client.set("statistics.interval.ms", "2000");
-    if client.get("session.timeout.ms").is_none() {
-        client.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
-    }
+    set_session(&mut client, config, SESSION_MS);
     client
 }
-
-/// A static member is back within this time, or its partitions go to others.
-const STATIC_SESSION_MS: (&str, &str) = ("10000", "2500");
 
 /// How a shard's consumer is set in its group: its host named, and its own name where the process has one.
 pub(super) fn member_settings(config: &Config, instance: Option<&str>, shard: usize) -> ClientConfig {
@@ -34,11 +35,18 @@ pub(super) fn member_settings(config: &Config, instance: Option<&str>, shard: us
     name_client(&mut client, &config.kafka);
     if let Some(instance) = instance {
         client.set("group.instance.id", member_name(instance, shard));
-        if !config.kafka.properties.contains_key("session.timeout.ms") {
-            client.set("session.timeout.ms", STATIC_SESSION_MS.0).set("heartbeat.interval.ms", STATIC_SESSION_MS.1);
-        }
+        set_session(&mut client, config, STATIC_SESSION_MS);
     }
     client
+}
+
+/// The user's own properties win.
+fn set_session(client: &mut ClientConfig, config: &Config, (session, heartbeat): (&str, &str)) {
+    for (name, value) in [("session.timeout.ms", session), ("heartbeat.interval.ms", heartbeat)] {
+        if !config.kafka.properties.contains_key(name) {
+            client.set(name, value);
+        }
+    }
 }
 
 /// A topic's consumer: the transactions' of a shard, the verdicts' of a sink.
@@ -147,5 +155,27 @@ impl Drop for Input {
     /// Closing waits for the partitions to be given up.
     fn drop(&mut self) {
         self.close_soon();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Inputs;
+
+    #[test]
+    fn a_users_session_and_heartbeat_win_one_by_one_over_what_sentra_suggests() {
+        for (given, instance, session, heartbeat) in [
+            (None, None, "6000", "1500"),
+            (None, Some("here"), "10000", "2500"),
+            (Some(("heartbeat.interval.ms", "700")), None, "6000", "700"),
+            (Some(("session.timeout.ms", "45000")), Some("here"), "45000", "2500"),
+        ] {
+            let mut config = Config::load(&Inputs::default()).unwrap();
+            config.kafka.properties.extend(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            let client = member_settings(&config, instance, 0);
+            assert_eq!(client.get("session.timeout.ms"), Some(session), "{given:?} {instance:?}");
+            assert_eq!(client.get("heartbeat.interval.ms"), Some(heartbeat), "{given:?} {instance:?}");
+        }
     }
 }

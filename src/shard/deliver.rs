@@ -8,6 +8,7 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
 };
+use thiserror::Error;
 
 use super::context::{Ack, VerdictContext};
 use crate::{config::Config, kafka::client::producer_config};
@@ -29,9 +30,16 @@ pub(crate) fn producer_settings(config: &Config) -> ClientConfig {
     client
 }
 
-/// The producer's queue is full, or it takes nothing any more.
-#[derive(Debug)]
-pub struct Full;
+/// Why a record was not taken.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// There is room later: in this producer, or in the one that replaces it.
+    #[error("the producer takes nothing now")]
+    Full,
+    /// The client itself refuses it, and would again.
+    #[error("{0}")]
+    Refused(KafkaError),
+}
 
 /// A shard's verdict producer.
 pub struct Verdicts {
@@ -52,7 +60,7 @@ impl Verdicts {
     /// Hands one record to the producer.
     ///
     /// # Errors
-    /// It has no room; try again later.
+    /// It has no room, or the client refuses the record: for its size, or for what it knows of the topic.
     pub fn send(
         &self,
         partition: i32,
@@ -60,7 +68,7 @@ impl Verdicts {
         key: Option<&[u8]>,
         value: &[u8],
         trace: &[(String, Vec<u8>)],
-    ) -> Result<(), Full> {
+    ) -> Result<(), SendError> {
         let mut record: BaseRecord<'_, [u8], [u8], usize> =
             BaseRecord::with_opaque_to(&self.topic, generation).partition(partition).payload(value);
         record.key = key;
@@ -70,11 +78,10 @@ impl Verdicts {
             });
             record = record.headers(headers);
         }
-        self.producer.send(record).map_err(|(error, _)| {
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                tracing::debug!(%error, "the verdict producer takes nothing");
-            }
-            Full
+        self.producer.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
+            // A producer beyond use is replaced, and its partitions are claimed anew (`Verdicts::fatal`).
+            Some(RDKafkaErrorCode::QueueFull | RDKafkaErrorCode::Fatal) => SendError::Full,
+            _ => SendError::Refused(error),
         })
     }
 
@@ -92,5 +99,29 @@ impl Verdicts {
     /// Why the producer is beyond use, where it is: a new one and new epochs are needed.
     pub fn fatal(&self) -> Option<String> {
         self.producer.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Inputs;
+
+    #[test]
+    fn a_record_that_never_will_fit_is_refused_and_one_that_waits_for_room_is_not() {
+        // No broker is there: both are answered by the client alone.
+        let mut config = Config::load(&Inputs::default()).unwrap();
+        config.kafka.properties.insert(String::from("message.max.bytes"), String::from("1000"));
+        let verdicts = Verdicts::new(&config).unwrap();
+        let send = |bytes: usize| verdicts.send(0, 1, Some(b"+254712345678"), &vec![b'x'; bytes], &[]);
+        assert!(send(500).is_ok());
+        let Err(SendError::Refused(error)) = send(2_000) else { panic!("it does not fit") };
+        assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::MessageSizeTooLarge));
+
+        let producer = producer_settings(&config).set("queue.buffering.max.messages", "1").clone();
+        let topic = config.topics.verdicts.clone();
+        let verdicts = Verdicts { producer: producer.create_with_context(VerdictContext::default()).unwrap(), topic };
+        assert!(verdicts.send(0, 1, None, b"x", &[]).is_ok());
+        assert!(matches!(verdicts.send(0, 1, None, b"x", &[]), Err(SendError::Full)));
     }
 }

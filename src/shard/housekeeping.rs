@@ -5,9 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::{
+    consumer::{CommitMode, Consumer},
+    error::KafkaError,
+};
 
-use super::{Shard, ShardError, context::Notice, deliver::Verdicts, letters::Settled, slot::Stage};
+use super::{
+    Shard, ShardError,
+    context::Notice,
+    deliver::Verdicts,
+    letters::Settled,
+    slot::{Slot, Stage},
+};
 use crate::{
     domain::history::Footprint,
     telemetry::facts::{BrokerBack, BrokerLost, DeadLettered, Fact, PartitionPaused, PartitionResumed},
@@ -64,25 +73,27 @@ impl Shard {
         }
     }
 
-    /// Sends held verdicts whose dead letters are settled, in order.
+    /// Sends held verdicts whose dead letters are settled, in order; acts where one is not taken for good.
     pub(super) fn release_held(&mut self) {
         for slot in self.slots.values_mut().filter(|slot| !slot.held.is_empty()) {
             if !matches!(slot.stage, Stage::Live | Stage::Replaying { .. } | Stage::Leaving { clean: true }) {
                 continue;
             }
             while let Some(held) = slot.held.front() {
-                let waits = held.letter.is_some_and(|letter| self.letters.is_waiting(letter));
-                let sent = !waits && {
-                    let key = held.key.as_deref();
-                    self.verdicts.send(slot.partition, slot.generation, key, &held.value, &held.trace).is_ok()
-                };
-                if !sent {
+                if held.letter.is_some_and(|letter| self.letters.is_waiting(letter)) {
                     break;
                 }
-                slot.inflight.push_back(held.source);
+                let (key, source) = (held.key.as_deref(), held.source);
+                let answer = self.verdicts.send(slot.partition, slot.generation, key, &held.value, &held.trace);
+                if !slot.is_sent(answer, source) {
+                    break;
+                }
                 slot.held.pop_front();
             }
         }
+        let refused = |slot: &mut Slot| Some((slot.partition, slot.refused.take()?));
+        let refused: Vec<(i32, KafkaError)> = self.slots.values_mut().filter_map(refused).collect();
+        refused.into_iter().for_each(|(partition, error)| self.undeliverable(partition, &error));
     }
 
     /// Pauses partitions with too many undelivered verdicts, and resumes them at half of that.

@@ -6,12 +6,16 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use rdkafka::consumer::CommitMode;
+use rdkafka::{
+    consumer::CommitMode,
+    error::{KafkaError, RDKafkaErrorCode},
+};
 
 use super::{
     Shard,
     claims::owner_record,
     context::Ack,
+    deliver::SendError,
     recover::{Answer, Rival, Ticket},
     restore::Base,
     slot::{Slot, Stage},
@@ -28,6 +32,7 @@ use crate::{
         plan::{Logs, Lost, plan},
         settle::Settled,
     },
+    kafka::client::describe,
     telemetry::facts::{
         EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost, RecoveryStarted,
         ZombieIgnored,
@@ -45,6 +50,9 @@ const ASK_GROUP_EVERY: Duration = Duration::from_secs(1);
 
 /// How long before an owner record that found no room is tried again.
 const CLAIM_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long before a topic that takes nothing is tried again.
+const SEND_AGAIN: Duration = Duration::from_secs(10);
 
 impl Shard {
     /// The group gave this shard its first assignment.
@@ -185,10 +193,30 @@ impl Shard {
     fn claim(&mut self, partition: i32) {
         let value = owner_record(&self.shared.config, &self.short_log, partition, &self.instance, &self.host);
         let Some(slot) = self.slots.get_mut(&partition) else { return };
-        slot.stage = match self.verdicts.send(partition, slot.generation, None, &value, &[]) {
-            Ok(()) => Stage::Claimed,
-            Err(_) => Stage::Claiming { at: Instant::now() + CLAIM_AGAIN },
-        };
+        match self.verdicts.send(partition, slot.generation, None, &value, &[]) {
+            Ok(()) => slot.stage = Stage::Claimed,
+            Err(SendError::Full) => slot.stage = Stage::Claiming { at: Instant::now() + CLAIM_AGAIN },
+            Err(SendError::Refused(error)) => self.undeliverable(partition, &error),
+        }
+    }
+
+    /// The client does not take a record of the partition, and waiting will not help. What it says of the topic may be
+    /// mended elsewhere, so it is asked again under a new epoch; anything else stops the partition.
+    pub(super) fn undeliverable(&mut self, partition: i32, error: &KafkaError) {
+        let leaves = self.slots.get(&partition).is_none_or(|slot| matches!(slot.stage, Stage::Leaving { .. }));
+        if leaves || self.verdicts.fatal().is_some() {
+            // The next owner meets it, or the next producer.
+            return;
+        }
+        let topic = &self.shared.config.topics.verdicts;
+        let why = format!("a record for topic {topic} is not taken: {}", describe(error));
+        if is_about_the_topic(error) {
+            self.stand_still(partition);
+            self.claim_anew(partition, SEND_AGAIN);
+            PartitionRefused { partition, why: &why }.emit(&self.shared.telemetry);
+        } else {
+            self.refuse(partition, &why);
+        }
     }
 
     /// The owner record stands at `offset`, or somewhere the broker did not tell: then append another.
@@ -334,6 +362,20 @@ impl Shard {
             tracing::debug!(partition, %error, "the partition cannot be paused");
         }
     }
+}
+
+/// Whether the client refuses for what it knows of the topic, not for the record.
+fn is_about_the_topic(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::InvalidTopic
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+        )
+    )
 }
 
 /// Now, in microseconds since 1970.

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rdkafka::error::KafkaError;
+
 use super::recover::Ticket;
 use crate::engine::{
     chain::Chain, checkpoint::Checkpoint, decisions::Decisions, partition::Partition, settle::Witness,
@@ -111,6 +113,8 @@ pub struct Slot {
     pub inflight: VecDeque<i64>,
     /// Verdicts that cannot go out yet, in order.
     pub held: VecDeque<Held>,
+    /// Why the first held verdict is not taken, where waiting will not help; the turn acts on it.
+    pub refused: Option<KafkaError>,
     /// Whether the partition is paused for its undelivered verdicts.
     pub throttled: bool,
     /// When this ownership began.
@@ -152,6 +156,7 @@ impl Slot {
             delivered: -1,
             inflight: VecDeque::new(),
             held: VecDeque::new(),
+            refused: None,
             throttled: false,
             since: now,
             restored_age: None,

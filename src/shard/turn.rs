@@ -11,7 +11,7 @@ use rdkafka::{
 use super::{
     Shard, ShardError, Shared, Slots,
     context::InputContext,
-    deliver::Verdicts,
+    deliver::{SendError, Verdicts},
     letters::DeadLetters,
     ownership::wall_time,
     poison::guarded,
@@ -264,11 +264,25 @@ impl Slot {
         letter: Option<u64>,
     ) {
         let free = letter.is_none() && self.held.is_empty();
-        if free && verdicts.send(self.partition, self.generation, key, value, &trace).is_ok() {
-            self.inflight.push_back(source);
+        if free && self.is_sent(verdicts.send(self.partition, self.generation, key, value, &trace), source) {
             return;
         }
         self.held.push_back(Held { source, key: key.map(<[u8]>::to_vec), value: value.to_vec(), trace, letter });
+    }
+
+    /// Follows what the producer said to the verdict of `source`.
+    pub(super) fn is_sent(&mut self, answer: Result<(), SendError>, source: i64) -> bool {
+        match answer {
+            Ok(()) => {
+                self.inflight.push_back(source);
+                true
+            }
+            Err(SendError::Full) => false,
+            Err(SendError::Refused(error)) => {
+                self.refused = Some(error);
+                false
+            }
+        }
     }
 }
 

@@ -110,6 +110,8 @@ impl Metrics {
         version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let lag = "Records between the partition's end and what was taken from it";
         let seconds = "Greatest event time of the partition, seconds since 1970";
+        let mismatches = "Recoveries whose replay came to other features than the log's newest verdict";
+        let crowded = "Phones with four fifths of windows.ring_cap events or more";
         Self {
             events: counters(&to, "sentra_events_total", "Verdicts by kind", "kind"),
             flags: counters(&to, "sentra_event_flags_total", "Verdicts by flag", "flag"),
@@ -124,11 +126,7 @@ impl Metrics {
             partitions: gauge_of(&to, "sentra_partitions", "Partitions owned, by state", &["state"]),
             broker_up: added(&to, IntGauge::new("sentra_broker_up", "1 while every shard reaches a broker")),
             epochs_taken: counter(&to, "sentra_epochs_taken_total", "Owner records appended"),
-            replay_mismatches: counter(
-                &to,
-                "sentra_replay_mismatches_total",
-                "Recoveries whose replay came to other features than the log's newest verdict",
-            ),
+            replay_mismatches: counter(&to, "sentra_replay_mismatches_total", mismatches),
             gaps: counter(&to, "sentra_gaps_total", "Breaks seen in a chain of verdicts"),
             zombies_ignored: counter(&to, "sentra_zombie_verdicts_ignored_total", "Verdicts of past owners ignored"),
             lost_records: counter(&to, "sentra_lost_records_total", "Offsets deleted before they were judged"),
@@ -142,12 +140,7 @@ impl Metrics {
             dead_letters: counter(&to, "sentra_dead_letters_total", "Dead letters acknowledged"),
             dead_letters_cut: counter(&to, "sentra_dead_letters_cut_total", "Dead letters cut to be acknowledged"),
             dead_letters_lost: counter(&to, "sentra_dead_letters_lost_total", "Dead letters refused for good"),
-            crowded: gauge_of(
-                &to,
-                "sentra_phones_near_cap",
-                "Phones with four fifths of windows.ring_cap events or more",
-                &["shard"],
-            ),
+            crowded: gauge_of(&to, "sentra_phones_near_cap", crowded, &["shard"]),
             phones: gauge_of(&to, "sentra_phones", "Phones in memory", &["shard"]),
             state_bytes: gauge_of(&to, "sentra_state_bytes", "Bytes of state in memory", &["shard", "part"]),
             http_requests: added(

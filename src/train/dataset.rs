@@ -116,30 +116,60 @@ pub fn from_simulation(options: &Options, rules: &Arc<Rules>, mut progress: impl
     builder.finish()
 }
 
-/// Reads a folder of transactions and labels; `progress` hears the number of records now and then.
+/// Reads a folder of transactions and labels; `progress` hears the bytes read and those of both files, now and then.
 ///
 /// # Errors
 /// A file is missing or cannot be read, or a label is none.
-pub fn from_folder(folder: &Path, rules: &Arc<Rules>, mut progress: impl FnMut(u64)) -> Result<Dataset, DatasetError> {
+pub fn from_folder(
+    folder: &Path,
+    rules: &Arc<Rules>,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Dataset, DatasetError> {
     let mut builder = Builder::new(rules);
-    let labels = read_labels(&folder.join(LABELS), &mut builder)?;
-    let path = folder.join(TRANSACTIONS);
-    let failed = |source| DatasetError::File { path: path.clone(), source };
-    let mut reader = BufReader::with_capacity(1 << 20, File::open(&path).map_err(failed)?);
+    let (mut labelled, mut records) = (Lines::open(folder.join(LABELS))?, Lines::open(folder.join(TRANSACTIONS))?);
+    let bytes = labelled.bytes + records.bytes;
+    let labels = read_labels(&mut labelled, &mut builder, |read| progress(read, bytes))?;
     let mut line = Vec::with_capacity(1_024);
-    while reader.read_until(b'\n', &mut line).map_err(failed)? > 0 {
+    while records.next(&mut line)? {
         let json = line.strip_suffix(b"\n").unwrap_or(&line);
         builder.add(json, |judged| {
             let transaction = &judged.transaction;
             let institution = transaction.institution_id.as_deref().unwrap_or_default();
             labels.get(&key(institution, &transaction.transaction_id)).copied()
         });
-        line.clear();
         if builder.offset.is_multiple_of(STEP) {
-            progress(builder.offset);
+            progress(labelled.read + records.read, bytes);
         }
     }
     Ok(builder.finish())
+}
+
+/// A file, line by line.
+struct Lines {
+    path: PathBuf,
+    reader: BufReader<File>,
+    /// Its size when it was opened.
+    bytes: u64,
+    read: u64,
+}
+
+impl Lines {
+    fn open(path: PathBuf) -> Result<Self, DatasetError> {
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match opened {
+            Ok((bytes, file)) => Ok(Self { path, reader: BufReader::with_capacity(1 << 20, file), bytes, read: 0 }),
+            Err(source) => Err(DatasetError::File { path, source }),
+        }
+    }
+
+    /// The next line in place of the last one; false at the end.
+    fn next(&mut self, line: &mut Vec<u8>) -> Result<bool, DatasetError> {
+        line.clear();
+        let read = self.reader.read_until(b'\n', line);
+        let bytes = read.map_err(|source| DatasetError::File { path: self.path.clone(), source })?;
+        self.read += bytes as u64;
+        Ok(bytes > 0)
+    }
 }
 
 /// Truth by institution and transaction id.
@@ -159,23 +189,23 @@ struct LabelLine<'a> {
     look_alike: Option<std::borrow::Cow<'a, str>>,
 }
 
-fn read_labels(path: &Path, builder: &mut Builder) -> Result<Labels, DatasetError> {
-    let failed = |source| DatasetError::File { path: path.to_owned(), source };
-    let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
+fn read_labels(file: &mut Lines, builder: &mut Builder, mut progress: impl FnMut(u64)) -> Result<Labels, DatasetError> {
     let mut labels = Labels::new();
     let mut line = Vec::with_capacity(256);
     let mut number = 0;
-    while reader.read_until(b'\n', &mut line).map_err(failed)? > 0 {
+    while file.next(&mut line)? {
         number += 1;
         builder.labels_hash.update(&line);
         let label: LabelLine<'_> = serde_json::from_slice(&line).map_err(|error| DatasetError::Label {
-            path: path.to_owned(),
+            path: file.path.clone(),
             line: number,
             reason: error.to_string(),
         })?;
         let play = label.scheme.or(label.look_alike).map(|name| builder.play(&name));
         labels.insert(key(&label.institution_id, &label.transaction_id), Truth { fraud: label.fraud, play });
-        line.clear();
+        if number.is_multiple_of(STEP as usize) {
+            progress(file.read);
+        }
     }
     Ok(labels)
 }

@@ -50,7 +50,13 @@ fn a_folder_gives_the_same_rows_truth_and_hash_as_the_simulation_that_wrote_it()
     let folder = tempfile::tempdir().unwrap();
     write_folder(&options, folder.path());
     let direct = simulated(&options);
-    let read = dataset::from_folder(folder.path(), &Arc::new(Rules::default()), |_| {}).unwrap();
+    let mut told = Vec::new();
+    let progress = |read, bytes| told.push((read, bytes));
+    let read = dataset::from_folder(folder.path(), &Arc::new(Rules::default()), progress).unwrap();
+    let size = |name: &str| fs::metadata(folder.path().join(name)).unwrap().len();
+    let bytes = size(LABELS) + size(TRANSACTIONS);
+    assert!(told.len() > 5 && told.iter().all(|(_, of)| *of == bytes) && told.is_sorted(), "{told:?}");
+    assert!(told[0].0 < size(LABELS) && told[told.len() - 1].0 > bytes / 2, "{told:?}");
     assert_eq!(bits(&direct), bits(&read));
     assert_eq!(direct.at_ms, read.at_ms);
     assert_eq!(direct.sha256, read.sha256);
@@ -152,13 +158,13 @@ fn too_few_frauds_are_refused_by_name_of_the_part() {
 #[test]
 fn a_missing_file_and_a_damaged_label_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let read = || dataset::from_folder(folder.path(), &Arc::new(Rules::default()), |_| {}).err().unwrap();
+    let read = || dataset::from_folder(folder.path(), &Arc::new(Rules::default()), |_, _| {}).err().unwrap();
     assert!(read().to_string().contains(LABELS));
     fs::write(folder.path().join(LABELS), "{\"transaction_id\":\"a\",\"fraud\":false}\n{\"fraud\":1}\n").unwrap();
+    assert!(read().to_string().contains(TRANSACTIONS));
+    fs::write(folder.path().join(TRANSACTIONS), "").unwrap();
     let error = read();
     assert!(matches!(error, DatasetError::Label { line: 2, .. }), "{error}");
-    fs::write(folder.path().join(LABELS), "").unwrap();
-    assert!(read().to_string().contains(TRANSACTIONS));
 }
 
 #[test]
@@ -171,6 +177,6 @@ fn records_without_a_label_and_unreadable_ones_are_counted_and_left_out() {
     let labels = fs::read_to_string(folder.path().join(LABELS)).unwrap();
     let fewer: String = labels.lines().skip(10).map(|line| format!("{line}\n")).collect();
     fs::write(folder.path().join(LABELS), fewer).unwrap();
-    let data = dataset::from_folder(folder.path(), &Arc::new(Rules::default()), |_| {}).unwrap();
+    let data = dataset::from_folder(folder.path(), &Arc::new(Rules::default()), |_, _| {}).unwrap();
     assert_eq!((data.rows.len(), data.left_out.unlabelled, data.left_out.invalid), (90, 10, 1));
 }

@@ -11,9 +11,11 @@ pub mod curl;
 pub mod demo;
 pub mod disk;
 pub mod feed;
+pub mod inside;
 pub mod line;
 pub mod postgres;
 pub mod produce;
+pub mod readme;
 pub mod records;
 pub mod rows;
 
@@ -26,6 +28,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 /// Generous: a broker beside a busy compiler may be slow.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,6 +93,13 @@ pub fn create_topic(name: &str, partitions: i32, settings: &[(&str, &str)]) {
     let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
     let results = block_on(admin().create_topics([&topic], &patient())).expect("create_topics");
     assert_eq!(results, [Ok(name.to_owned())]);
+    // The controller has it; a broker on a busy machine hears of it a moment later.
+    let consumer: BaseConsumer = client(&[("bootstrap.servers", kafka())]).create().expect("a consumer");
+    let seen = || {
+        let metadata = consumer.fetch_metadata(Some(name), PATIENCE).ok()?;
+        (metadata.topics().first()?.partitions().len() == partitions as usize).then_some(())
+    };
+    line::until(PATIENCE, || format!("topic {name}"), seen);
 }
 
 /// Deletes a topic.

@@ -83,6 +83,10 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownTopicId | Code::UnknownPartition => {
             "there is no such topic or partition, or this user may not see it: `sentra topics apply` creates it"
         }
+        Code::MessageSizeTooLarge => {
+            "the record is larger than may be sent: raise message.max.bytes in kafka.properties, or max.message.bytes of \
+             the topic"
+        }
         Code::OffsetOutOfRange | Code::AutoOffsetReset => "the log does not have that offset any more, or not yet",
         Code::PolicyViolation => "a policy of the broker's forbids it",
         Code::InvalidReplicationFactor => "there are fewer brokers than topics.replication wants",

@@ -16,8 +16,9 @@ pub const SAFE_REPLICATION: i32 = 3;
 pub const SAFE_IN_SYNC: i64 = 2;
 /// What a dead letter may have beyond the record it wraps: the reasons in its headers.
 pub const LETTER_EXTRA_BYTES: i64 = 64 * 1024;
-/// The greatest batch that librdkafka sends by default (`batch.size`), which the broker judges as one.
-const BATCH_BYTES: i64 = 1_000_000;
+/// The greatest batch that librdkafka sends by default (`batch.size`), which the broker judges as one. A user's properties
+/// may lower it, and never raise it.
+pub const BATCH_BYTES: i64 = 1_000_000;
 const _: () = assert!(MAX_VERDICT_BYTES < BATCH_BYTES as usize, "a verdict fits a batch");
 
 /// How bad a finding is.

@@ -1,6 +1,7 @@
 //! Agents and merchants: the hot phones. A deposit's phone is the agent's, a payout's the merchant's.
 //!
-//! Every [`HOT_EVERY`]th of each kind is hot, with thousands of events a day; the rest have tens.
+//! Every [`HOT_EVERY`]th of each kind is hot, with thousands of events a day, every [`BUSIEST_EVERY`]th with more than
+//! three thousand; the rest have tens.
 
 use super::{
     dice::Dice,
@@ -19,6 +20,8 @@ const FIRST_AGENT: u64 = 254_790_000_000;
 const FIRST_MERCHANT: u64 = 254_795_000_000;
 /// One in so many is hot.
 pub const HOT_EVERY: u64 = 10;
+/// One in so many is busier than the other hot ones, but the first, which the smallest worlds have, too.
+const BUSIEST_EVERY: u64 = 50;
 /// Customers that come to an ordinary agent again and again.
 const REGULARS: i64 = 400;
 
@@ -52,8 +55,13 @@ pub struct Business {
 impl Business {
     /// Draws the business of this index.
     pub fn draw(dice: &mut Dice, places: &Places, trade: Trade, index: u64, population: u64, start_ms: i64) -> Self {
-        let hot = index.is_multiple_of(HOT_EVERY);
-        let rate = if hot { dice.range(1_000.0, 2_500.0) } else { dice.log_normal(4.0, 0.6).min(400.0) };
+        let rate = if index > 0 && index.is_multiple_of(BUSIEST_EVERY) {
+            dice.range(3_200.0, 4_800.0)
+        } else if index.is_multiple_of(HOT_EVERY) {
+            dice.range(1_000.0, 2_500.0)
+        } else {
+            dice.log_normal(4.0, 0.6).min(400.0)
+        };
         let (first, log_amount) = match trade {
             Trade::Agent => (FIRST_AGENT, 6.6),
             Trade::Merchant => (FIRST_MERCHANT, 7.2),

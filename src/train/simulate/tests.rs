@@ -101,13 +101,21 @@ fn without_fraud_there_is_none() {
 }
 
 #[test]
-fn hot_phones_have_thousands_of_events_a_day() {
-    let mut by_phone: HashMap<Phone, u32> = HashMap::new();
-    for record in Simulation::new(&Options { limit: Limit::Days(3), ..small() }) {
-        *by_phone.entry(record.phone).or_default() += 1;
-    }
-    let hottest = by_phone.values().max().copied().unwrap_or(0);
-    assert!(hottest > 3_000, "{hottest} in three days");
+fn hot_phones_have_thousands_of_events_a_day_and_the_busiest_more_than_three() {
+    let events_a_day = |options: Options| {
+        let mut by_phone: HashMap<Phone, u32> = HashMap::new();
+        for record in Simulation::new(&Options { limit: Limit::Days(3), ..options }) {
+            *by_phone.entry(record.phone).or_default() += 1;
+        }
+        let mut counts: Vec<u32> = by_phone.into_values().map(|count| count / 3).collect();
+        counts.sort_unstable_by(|one, other| other.cmp(one));
+        counts
+    };
+    let small = events_a_day(small());
+    assert!((1_000..3_000).contains(&small[0]), "{:?}", &small[..5]);
+    // 51 agents and as many merchants: the last of each is one of the busiest.
+    let large = events_a_day(Options { agents: 51, merchants: 51, ..self::small() });
+    assert!(large[1] > 3_000 && large[2] < 3_000, "{:?}", &large[..5]);
 }
 
 #[test]
