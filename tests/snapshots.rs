@@ -20,7 +20,9 @@ use sentra::{
         emit::{Emitter, Stamp, write_invalid},
         partition::{Partition, Place, Step},
         settle::Settling,
-        snapshot::{Anchor, End, FrameKind, FrameWriter, Head, Refused, Restored, Restoring, SnapshotIdentity, Taking},
+        snapshot::{
+            Anchor, End, Format, FrameKind, FrameWriter, Head, Refused, Restored, Restoring, SnapshotIdentity, Taking,
+        },
     },
     model::folder::Model,
 };
@@ -107,6 +109,8 @@ impl<'s> Line<'s> {
             version: String::from("test"),
             model: String::from("m/1"),
             features_hash: self.scene.rules.features_hash(),
+            policy: Some(String::from("default-1")),
+            engine_generation: Some(1),
         }
     }
 
@@ -132,7 +136,7 @@ fn snapshot(line: &mut Line<'_>, verdicts: &mut Vec<Vec<u8>>, dice: &mut Dice) -
     let settled = dice.between((line.partition.next() - 5).max(0), line.partition.next());
     let head = line.head(settled);
     let (mut taking, part) = Taking::begin(&head, &mut line.partition);
-    let mut frames = FrameWriter::new().expect("memory");
+    let mut frames = FrameWriter::new(Format::Current).expect("memory");
     let mut bytes = Vec::new();
     frames.write(part.kind, &part.raw, &mut bytes).expect("zstd");
     loop {
@@ -163,7 +167,7 @@ fn restore(bytes: &[u8], rules: &Rules, piece: usize) -> Result<Restored, Refuse
 /// The line that a new owner has: `verdicts` are accepted.
 fn recovered<'s>(scene: &'s Scene, model: &Arc<Model>, restored: Restored, verdicts: &[Vec<u8>]) -> Line<'s> {
     let Restored { head, mut partition, decisions, .. } = restored;
-    let mut settling = Settling::resume(head.checkpoint, decisions, 0, LOG.short());
+    let mut settling = Settling::resume(head.told(), decisions, 0, LOG.short());
     for (offset, verdict) in (0..).zip(verdicts).skip(head.checkpoint.next as usize) {
         settling.take(offset, verdict);
     }

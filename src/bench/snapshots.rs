@@ -27,12 +27,13 @@ use super::{
     traffic::Habits,
 };
 use crate::{
-    domain::{identity::LogId, rules::Rules},
+    domain::{identity::LogId, policy::POLICY_VERSION, rules::Rules},
     engine::{
+        GENERATION,
         checkpoint::Checkpoint,
         decisions::Decisions,
         partition::Place,
-        snapshot::{FrameWriter, Head, Part, Restoring, SnapshotIdentity, Taking},
+        snapshot::{Format, FrameWriter, Head, Part, Restoring, SnapshotIdentity, Taking},
     },
     snapshot::{Depot, Name},
 };
@@ -177,8 +178,10 @@ fn take_one(mut bench: Bench, depot: &Depot, partition: i32, figures: &mut Snaps
         version: String::from(env!("CARGO_PKG_VERSION")),
         model: String::new(),
         features_hash: rules.features_hash(),
+        policy: Some(POLICY_VERSION.to_owned()),
+        engine_generation: Some(GENERATION),
     };
-    let mut frames = FrameWriter::new().map_err(BenchError::Pack)?;
+    let mut frames = FrameWriter::new(Format::Current).map_err(BenchError::Pack)?;
     let mut upload = depot.begin(partition, 0)?;
     let (mut bytes, decisions) = (Vec::new(), Decisions::default());
     let (mut taking, first) = Taking::begin(&head, state);

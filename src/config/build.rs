@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Backend, Config, ConfigErrors, Environment, FeedConfig, KafkaConfig, LogFormat, ModelConfig, ScoreConfig,
-    ServeConfig, SinkConfig, SnapshotsConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings,
+    Backend, Config, ConfigErrors, Environment, FeedConfig, Format, KafkaConfig, LogFormat, ModelConfig,
+    ScoreConfig, ServeConfig, SinkConfig, SnapshotsConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings,
     table::*, value::Value,
 };
 use crate::{
@@ -114,6 +114,10 @@ impl Settings {
             location: Some(self.text(SNAPSHOTS_LOCATION).to_owned()).filter(|location| location != "off"),
             interval: Duration::from_millis(interval as u64),
             local_only: self.bool(SNAPSHOTS_LOCAL_ONLY),
+            format: match self.text(SNAPSHOTS_FORMAT) {
+                "previous" => Format::Previous,
+                _ => Format::Current,
+            },
         }
     }
 

@@ -158,6 +158,8 @@ settings! {
         "How long after a partition's snapshot the next one is begun.");
     SNAPSHOTS_LOCAL_ONLY: Setting::new("snapshots.local_only", Kind::Bool, "false",
         "Whether a group on several hosts may keep snapshots in each host's own folder: a partition that moves is replayed from the log.");
+    SNAPSHOTS_FORMAT: Setting::new("snapshots.format", Kind::Choice(&["current", "previous"]), "current",
+        "How snapshots, and checkpoints in the group's offsets, are written: current, or previous, as the release before this one reads them, while the group goes to this release or back.");
 
     VERDICT_FEATURES: Setting::new("verdict.features", Kind::Bool, "false", "Add the 24 features to each verdict.");
 

@@ -145,7 +145,7 @@ impl Desk {
             for name in fitting {
                 match self.restored(&depot, partition, name, input) {
                     Ok(Restored { head, partition, decisions, .. }) => {
-                        let settling = Settling::resume(head.checkpoint, decisions, verdict_start, log);
+                        let settling = Settling::resume(head.told(), decisions, verdict_start, log);
                         return Ok(Begin { partition, settling });
                     }
                     Err(Unfit::Refused(why)) => notes.push(format!("snapshot {name} is passed over: {why}")),

@@ -141,13 +141,12 @@ impl Shard {
     /// nothing: what is still owned afterwards is committed again.
     pub(super) fn commit(&mut self) {
         let failed = self.input.consumer.context().commit_failed();
-        let between = self.shared.between();
         let mut offsets = Vec::new();
         for slot in self.slots.values_mut() {
             let Some(checkpoint) = slot.checkpoint() else { continue };
             if failed || slot.committed != Some(checkpoint) {
                 (slot.committed, slot.known) = (Some(checkpoint), Some(checkpoint));
-                offsets.push((slot.partition, slot.next_undelivered(), checkpoint.to_text(&between)));
+                offsets.push((slot.partition, slot.next_undelivered(), self.shared.text_of(checkpoint)));
             }
         }
         if let Err(error) = self.input.commit(offsets.into_iter(), CommitMode::Async) {

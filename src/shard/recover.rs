@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     domain::verdict::Head,
     engine::{
-        edition::Edition,
+        edition::Lineage,
         plan::Logs,
         settle::{Settled, Settling},
     },
@@ -43,10 +43,10 @@ enum Question {
 /// An answer.
 #[derive(Debug)]
 pub enum Answer {
-    /// The partition may be claimed, as far as its last owner's edition goes.
+    /// Whom the partition comes from.
     Looked {
-        /// That one's, where it is known.
-        edition: Option<Edition>,
+        /// Those before, as far as they are known.
+        owners: Lineage,
     },
     /// The past is settled.
     Settled {

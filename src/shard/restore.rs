@@ -16,7 +16,7 @@ use crate::{
         partition::{Partition, Place},
         plan::Logs,
         settle::{Settled, Settling},
-        snapshot::{Anchor, Refused, Restored, Restoring, SnapshotIdentity},
+        snapshot::{Anchor, FrameReader, Head, Refused, Restored, Restoring, SnapshotIdentity},
     },
     kafka::tail::{RangeReader, Span, TailError},
     snapshot::{Depot, DepotError, Name},
@@ -50,7 +50,7 @@ pub(super) struct Found {
 
 /// Why one snapshot is passed over.
 #[derive(Debug, Error)]
-enum PassedOver {
+pub(crate) enum PassedOver {
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error(transparent)]
@@ -104,6 +104,21 @@ pub(crate) fn read<E: From<DepotError> + From<Refused>>(
     Ok(restoring.finish()?)
 }
 
+/// What a snapshot says of itself; the rest is not read.
+///
+/// # Errors
+/// The store fails, or the snapshot is refused.
+pub(crate) fn read_head(depot: &Depot, partition: i32, name: Name) -> Result<Head, PassedOver> {
+    let mut frames = FrameReader::new()?;
+    let mut head = None;
+    depot.read_while(partition, name, |piece| {
+        frames.feed(piece);
+        head = Head::first_of(&mut frames)?;
+        Ok::<_, PassedOver>(head.is_none())
+    })?;
+    Ok(head.ok_or_else(|| Refused::Damaged(String::from("it is cut off")))?)
+}
+
 fn try_one(
     readers: &mut Readers,
     shared: &Shared,
@@ -127,7 +142,7 @@ fn try_one(
     let told = readers.told(partition, shared, stop)?;
     let Span { start: verdict_start, end: verdict_end } = readers.verdicts.span(partition, stop)?;
     let mut settling =
-        Settling::resume(head.checkpoint, decisions, verdict_start, shared.log.short()).knowing(told, verdict_end);
+        Settling::resume(head.told(), decisions, verdict_start, shared.log.short()).knowing(told, verdict_end);
     readers.verdicts.read_range(partition, settling.next(), epoch + 1, stop, |offset, value| {
         settling.take(offset, value.unwrap_or_default());
     })?;

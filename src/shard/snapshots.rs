@@ -18,7 +18,9 @@ use super::{
     slot::{Slot, Stage},
 };
 use crate::{
+    domain::policy::POLICY_VERSION,
     engine::{
+        GENERATION,
         partition::{Partition, Place},
         snapshot::{Anchor, End, Head, Part, SnapshotIdentity, Taking},
     },
@@ -79,7 +81,7 @@ impl Snapshots {
     /// The writer's thread cannot be started.
     pub fn start(shard: usize, depot: Depot, shared: &Shared) -> std::io::Result<Self> {
         Ok(Self {
-            writer: SnapshotWriter::start(shard, depot)?,
+            writer: SnapshotWriter::start(shard, depot, shared.config.snapshots.format)?,
             interval: shared.config.snapshots.interval,
             verdict_log: shared.verdict_log.clone(),
             due: HashMap::new(),
@@ -136,7 +138,10 @@ impl Snapshots {
             version: String::from(env!("CARGO_PKG_VERSION")),
             model: format!("{}/{}", model.name, model.version),
             features_hash: rules.features_hash(),
+            policy: Some(POLICY_VERSION.to_owned()),
+            engine_generation: Some(GENERATION),
         };
+        let head = head.in_format(shared.config.snapshots.format);
         if !self.writer.begin(slot.partition, checkpoint.epoch) {
             return None;
         }

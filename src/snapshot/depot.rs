@@ -172,6 +172,19 @@ impl Depot {
             let (store, at, to) = (Arc::clone(&self.store), at.clone(), size.min(from + PIECE as u64));
             self.runtime.spawn(async move { store.get_range(&at, from..to).await })
         };
+    ) -> Result<u64, E> {
+        self.read_while(partition, name, |piece| each(piece).map(|()| true))
+    }
+
+    /// The same while `each` wants more.
+    ///
+    /// # Errors
+    /// The store fails, or `each` does.
+    pub fn read_while<E: From<DepotError>>(
+        &self,
+        partition: i32,
+        name: Name,
+        mut each: impl FnMut(&[u8]) -> Result<bool, E>,
         let mut next = (size > 0).then(|| fetch(0));
         let mut from = 0;
         while let Some(asked) = next.take() {
@@ -180,7 +193,9 @@ impl Depot {
             if from < size && !piece.is_empty() {
                 next = Some(fetch(from));
             }
-            each(&piece)?;
+            if !each(&piece)? {
+                break;
+            }
         }
         Ok(from)
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Depot, DepotError, Name, depot::Upload};
-use crate::engine::snapshot::{FrameWriter, Part};
+use crate::engine::snapshot::{Format, FrameWriter, Part};
 
 /// Slices that may wait for the thread: a slow store holds up the walk, never the shard.
 const WAITING: usize = 4;
@@ -46,10 +46,10 @@ impl SnapshotWriter {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(shard: usize, depot: Depot) -> std::io::Result<Self> {
+    pub fn start(shard: usize, depot: Depot, format: Format) -> std::io::Result<Self> {
         let (orders, taken) = sync_channel(WAITING);
         let (tell, outcomes) = channel();
-        let work = move || work(&depot, &taken, &tell);
+        let work = move || work(&depot, format, &taken, &tell);
         thread::Builder::new().name(format!("snapshot-{shard}")).spawn(work)?;
         Ok(Self { orders, outcomes })
     }
@@ -96,8 +96,8 @@ struct Writing {
 }
 
 impl Writing {
-    fn begin(depot: &Depot, partition: i32, epoch: i64) -> Result<Self, String> {
-        let frames = FrameWriter::new().map_err(|error| error.to_string())?;
+    fn begin(depot: &Depot, format: Format, partition: i32, epoch: i64) -> Result<Self, String> {
+        let frames = FrameWriter::new(format).map_err(|error| error.to_string())?;
         let upload = depot.begin(partition, epoch).map_err(|error| error.to_string())?;
         Ok(Self { partition, frames, upload, bytes: Vec::new() })
     }
@@ -109,12 +109,12 @@ impl Writing {
     }
 }
 
-fn work(depot: &Depot, orders: &Receiver<Order>, tell: &Sender<Outcome>) {
+fn work(depot: &Depot, format: Format, orders: &Receiver<Order>, tell: &Sender<Outcome>) {
     // A failed snapshot's further parts fall on nothing.
     let mut writing: Option<Writing> = None;
     while let Ok(order) = orders.recv() {
         let told = match order {
-            Order::Begin { partition, epoch } => match Writing::begin(depot, partition, epoch) {
+            Order::Begin { partition, epoch } => match Writing::begin(depot, format, partition, epoch) {
                 Ok(begun) => {
                     writing = Some(begun);
                     None

@@ -318,7 +318,7 @@ fn restored(bytes: &[u8], epoch: i64, shared: &Shared) -> Result<(Partition, Set
     if shared.fault == Fault::DecisionsFromMemory {
         decisions = Decisions::default();
     }
-    let mut settling = Settling::resume(restored.head.checkpoint, decisions, shared.verdicts.start, LOG.short());
+    let mut settling = Settling::resume(restored.head.told(), decisions, shared.verdicts.start, LOG.short());
     while settling.next() <= epoch {
         let at = settling.next();
         settling.take(at, shared.verdicts.get(at));

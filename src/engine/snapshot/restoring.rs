@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 
-use super::{End, FrameKind, FrameReader, Head, Refused, SnapshotIdentity};
+use super::{End, Frame, FrameKind, FrameReader, Head, Refused, SnapshotIdentity};
 use crate::{
     domain::rules::Rules,
     engine::{
@@ -78,13 +78,13 @@ impl Restoring {
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), Refused> {
         let Self { rules, place, own, frames, begun, decisions, phones, blocks, ended } = self;
         frames.feed(piece);
-        while let Some((kind, mut raw)) = frames.frame()? {
+        while let Some(Frame { format, kind, mut raw }) = frames.frame()? {
             if ended.is_some() {
                 return Err(Refused::Damaged(String::from("it goes on behind its end")));
             }
             match (kind, begun.as_mut()) {
                 (FrameKind::Head, None) => {
-                    let head: Head = read_json(raw)?;
+                    let head = Head::read(raw, format)?;
                     head.identity.check(own)?;
                     let partition = Partition::bounded(Arc::clone(rules), place.clone(), head.bounds);
                     *begun = Some((head, partition));
@@ -102,7 +102,7 @@ impl Restoring {
                     *ended = Some(read_json(raw)?);
                     raw = &[];
                 }
-                _ => return Err(Refused::Damaged(String::from("its frames are in disorder"))),
+                _ => return Err(Refused::in_disorder()),
             }
             if !raw.is_empty() {
                 return Err(Refused::Damaged(String::from("a frame holds more than it should")));
