@@ -10,7 +10,7 @@ use std::{
 };
 
 use common::{
-    line::{Sentra, Setup, Topics, soon},
+    line::{Setup, Topics, soon},
     produce::{Sender, Sent, good},
     records::{Follower, Reading, Record, ends, timeless},
 };
@@ -67,17 +67,6 @@ impl Traffic<'_> {
     }
 }
 
-/// Its lines with this message, and how many input records each says were replayed.
-fn lines(process: &Sentra, message: &str) -> Vec<serde_json::Value> {
-    let lines = process.log().lines().filter(|line| line.contains(message)).map(str::to_owned).collect::<Vec<_>>();
-    lines.iter().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
-}
-
-fn replayed(process: &Sentra) -> u64 {
-    let field = |line: &serde_json::Value| line["fields"]["replayed"].as_u64().or(line["replayed"].as_u64());
-    lines(process, "partition recovered").iter().map(|line| field(line).expect("how many")).sum()
-}
-
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).expect("a snapshot");
     let at = at.min(bytes.len() - 1);
@@ -123,16 +112,16 @@ fn whatever_becomes_of_process_and_snapshots_the_verdicts_are_those_of_an_undist
 
     traffic.send(500);
     let second = start(setup(&topics, &location));
-    assert_eq!(lines(&second, "snapshot restored").len(), 2, "{}", second.log());
-    assert!(replayed(&second) < 5_000, "it replays only what follows: {}", second.log());
+    assert_eq!(second.lines("snapshot restored").len(), 2, "{}", second.log());
+    assert!(second.replayed() < 5_000, "it replays only what follows: {}", second.log());
     traffic.until_snapshots(&location);
     second.kill();
 
     // The newest of one partition is damaged: the one before it is restored.
     flip(&snapshots(&location, 0)[1], 700);
     let third = start(setup(&topics, &location));
-    let refused = lines(&third, "snapshot not restored");
-    assert_eq!((refused.len(), lines(&third, "snapshot restored").len()), (1, 2), "{}", third.log());
+    let refused = third.lines("snapshot not restored");
+    assert_eq!((refused.len(), third.lines("snapshot restored").len()), (1, 2), "{}", third.log());
     assert!(refused[0].to_string().contains("checksum"), "{refused:?}");
     traffic.until_snapshots(&location);
     third.kill();
@@ -142,15 +131,15 @@ fn whatever_becomes_of_process_and_snapshots_the_verdicts_are_those_of_an_undist
         flip(path, 5 + at * 2_000);
     }
     let fourth = start(setup(&topics, &location));
-    assert_eq!(lines(&fourth, "snapshot restored").len(), 1, "{}", fourth.log());
-    assert_eq!(lines(&fourth, "snapshot not restored").len(), 2, "{}", fourth.log());
+    assert_eq!(fourth.lines("snapshot restored").len(), 1, "{}", fourth.log());
+    assert_eq!(fourth.lines("snapshot not restored").len(), 2, "{}", fourth.log());
     traffic.send(1_000);
     drop(fourth);
 
     // Under other windows none of them fits, and each says so.
     let deliberate = || setup(&topics, &location).with("SENTRA__SCORE__TAKE_OVER", "true");
     let changed = start(deliberate().with("SENTRA__TIME__FORGET", "90d"));
-    assert!(lines(&changed, "snapshot restored").is_empty(), "{}", changed.log());
+    assert!(changed.lines("snapshot restored").is_empty(), "{}", changed.log());
     assert!(changed.log().contains("other settings of [time] or [windows]"), "{}", changed.log());
     drop(changed);
 
