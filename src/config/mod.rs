@@ -185,6 +185,9 @@ pub struct SnapshotsConfig {
     pub interval: Duration,
     /// Whether several hosts may keep snapshots in folders of their own.
     pub local_only: bool,
+    /// How long a restart waits for snapshots that cannot be read, where the log alone does not give the same state;
+    /// `None` is for as long as it takes.
+    pub give_up: Option<Duration>,
     /// How snapshots and checkpoints are written.
     pub format: Format,
 }

@@ -102,6 +102,11 @@ impl Shard {
                 (Answer::Settled { settled, logs, base }, Stage::Settling) => {
                     self.settled(partition, *settled, logs, base)
                 }
+                (Answer::Later, Stage::Settling) => {
+                    if let Some(epoch) = slot.epoch() {
+                        self.recoveries.settle(slot.ticket(), epoch);
+                    }
+                }
                 (Answer::Checked { next, newer }, Stage::Checking { .. }) => self.checked(partition, next, newer),
                 _ => {}
             }

@@ -164,7 +164,7 @@ impl Slot {
     /// For questions about this ownership.
     pub fn ticket(&self) -> Ticket {
         let abandoned = Arc::clone(&self.abandoned.0);
-        Ticket { partition: self.partition, generation: self.generation, abandoned }
+        Ticket { partition: self.partition, generation: self.generation, since: self.since, abandoned }
     }
 
     /// Verdicts not yet acknowledged.

@@ -7,10 +7,12 @@ use std::{
     fs,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use object_store::{
-    MultipartUpload, ObjectMeta, ObjectStore, PutPayload, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
+    MultipartUpload, ObjectMeta, ObjectStore, PutPayload, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem,
+    path::Path,
 };
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -19,6 +21,10 @@ use super::{Name, name::superseded};
 
 /// Bytes asked for and sent at a time: S3 wants parts of 5 MiB at least.
 const PIECE: usize = 8 << 20;
+
+/// How often one request is tried again, and within what time: whoever asks has a rhythm of its own.
+const RETRIES: usize = 2;
+const RETRY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why the depot cannot be used.
 #[derive(Debug, Error)]
@@ -43,7 +49,8 @@ pub enum DepotError {
 }
 
 impl DepotError {
-    /// Whether asking again may help: the store did not answer, rather than having answered that there is nothing.
+    /// Whether asking again may help: the store did not say that there is nothing. One that refuses these credentials
+    /// may still hold what is looked for.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Store(error) if !matches!(error, object_store::Error::NotFound { .. }))
     }
@@ -113,7 +120,8 @@ impl Depot {
             }
             Some(("s3", rest)) => {
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-                let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build()?;
+                let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_WITHIN, ..RetryConfig::default() };
+                let store = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build()?;
                 let prefix = Path::parse(prefix.trim_matches('/')).map_err(object_store::Error::from)?;
                 let prefix = if below.is_empty() { prefix } else { prefix.child(below) };
                 (Arc::new(store), prefix, None)
@@ -177,14 +185,6 @@ impl Depot {
         partition: i32,
         name: Name,
         mut each: impl FnMut(&[u8]) -> Result<bool, E>,
-        let mut next = (size > 0).then(|| fetch(0));
-        let mut from = 0;
-        while let Some(asked) = next.take() {
-            let piece = self.runtime.block_on(asked).map_err(|error| store(error.into()))?.map_err(store)?;
-            from += piece.len() as u64;
-            if from < size && !piece.is_empty() {
-                next = Some(fetch(from));
-            }
     ) -> Result<u64, E> {
         let at = self.partition(partition).child(name.to_string());
         let store = |error: object_store::Error| E::from(DepotError::from(error));
@@ -193,6 +193,14 @@ impl Depot {
             let (store, at, to) = (Arc::clone(&self.store), at.clone(), size.min(from + PIECE as u64));
             self.runtime.spawn(async move { store.get_range(&at, from..to).await })
         };
+        let mut next = (size > 0).then(|| fetch(0));
+        let mut from = 0;
+        while let Some(asked) = next.take() {
+            let piece = self.runtime.block_on(asked).map_err(|error| store(error.into()))?.map_err(store)?;
+            from += piece.len() as u64;
+            if from < size && !piece.is_empty() {
+                next = Some(fetch(from));
+            }
             if !each(&piece)? {
                 break;
             }
@@ -244,6 +252,10 @@ impl Depot {
     fn complete(&self, upload: &mut Upload) -> Result<(), DepotError> {
         self.send(upload)?;
         self.runtime.block_on(upload.parts.complete())?;
+        Ok(())
+    }
+
+    fn give_name(&self, written: &Path, partition: i32, name: Name) -> Result<(), DepotError> {
         let to = self.partition(partition).child(name.to_string());
         if let Some(file) = self.file(written) {
             durable(&file)?;
@@ -252,10 +264,6 @@ impl Depot {
         if let Some(folder) = self.file(&self.partition(partition)) {
             durable(&folder)?;
         }
-        Ok(())
-    }
-
-    fn give_name(&self, written: &Path, partition: i32, name: Name) -> Result<(), DepotError> {
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 //! was interrupted. Damage, another log and other rules are refused by name. Where bytes are kept, when a snapshot is
 //! due and when it may count are not decided here.
 
+mod choosing;
 mod frames;
 mod restoring;
 mod summary;
@@ -26,6 +27,7 @@ use super::{
 };
 use crate::domain::{rules::Rules, stored::Damaged};
 
+pub use choosing::newest_that_fits;
 pub use frames::{Format, Frame, FrameKind, FrameReader, FrameWriter};
 pub use restoring::{Restored, Restoring};
 pub use summary::{Summary, Summing};
