@@ -10,10 +10,12 @@ use std::{
 };
 
 use common::{
+    delete_records,
     line::{Setup, Topics, soon},
     produce::{Sender, Sent, good},
     records::{Follower, Reading, Record, ends, timeless},
 };
+use sentra::engine::snapshot::{Frame, FrameKind, FrameReader, FrameWriter, Head};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -154,6 +156,60 @@ fn whatever_becomes_of_process_and_snapshots_the_verdicts_are_those_of_an_undist
     assert!(duplicates > 500, "only {duplicates} duplicates");
     assert!(disturbed == expected, "the accepted verdicts differ");
     drop((reference, last));
+}
+
+/// Writes the snapshot anew as if it had been taken behind another record; that one's offset.
+fn set_upon_another_record(path: &Path) -> i64 {
+    let mut reader = FrameReader::new().expect("memory");
+    reader.feed(&fs::read(path).expect("a snapshot"));
+    let (mut bytes, mut writer, mut offset) = (Vec::new(), None, -1);
+    while let Some(Frame { format, kind, raw }) = reader.frame().expect("undamaged") {
+        let mut raw = raw.to_vec();
+        if kind == FrameKind::Head {
+            let mut head: Head = serde_json::from_slice(&raw).expect("a head");
+            let anchor = head.anchor.as_mut().expect("an anchor");
+            anchor.checksum = 0xDEAD_BEEF;
+            offset = anchor.offset;
+            raw = serde_json::to_vec(&head).expect("JSON");
+        }
+        let writer = writer.get_or_insert_with(|| FrameWriter::new(format).expect("memory"));
+        writer.write(kind, &raw, &mut bytes).expect("zstd");
+    }
+    fs::write(path, bytes).expect("written");
+    offset
+}
+
+#[test]
+fn a_snapshot_taken_behind_another_record_is_passed_over_and_one_whose_record_is_deleted_is_not() {
+    let topics = Topics::create("anchor", 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let location = folder.path().join("snapshots");
+    let mut traffic = Traffic { topics: &topics, sender: Sender::default(), sent: 0 };
+    let start = || {
+        let process = setup(&topics, &location).start();
+        process.await_running(1, PATIENCE);
+        process
+    };
+    let first = start();
+    soon("two snapshots", || {
+        traffic.send(40);
+        snapshots(&location, 0).len() == 2
+    });
+    first.kill();
+    let newest = snapshots(&location, 0).pop().expect("the newest");
+    let offset = set_upon_another_record(&newest);
+    let second = start();
+    let refused = second.lines("snapshot not restored");
+    assert!(refused.len() == 1 && refused[0].to_string().contains("the log is another one"), "{refused:?}");
+    assert_eq!(second.lines("snapshot restored").len(), 1, "the one before: {}", second.log());
+    second.kill();
+
+    // Retention took the record it was taken behind: the topic's id speaks for it.
+    assert_eq!(snapshots(&location, 0).pop(), Some(newest), "nothing came meanwhile, so there is no newer one");
+    delete_records(&topics.transactions, 0, offset + 1);
+    let third = start();
+    assert_eq!(third.lines("snapshot restored").len(), 1, "{}", third.log());
+    assert!(third.lines("snapshot not restored").is_empty(), "{}", third.log());
 }
 
 #[test]

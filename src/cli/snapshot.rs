@@ -236,5 +236,7 @@ fn restore(location: &str, address: &Address, rules: &Arc<Rules>) -> Result<u64,
     let depot = Depot::existing(location, &address.logs)?;
     let mut restoring = Restoring::new(Arc::clone(rules), place, own)?;
     depot.read(address.partition, address.name, |piece| restoring.feed(piece).map_err(Unread::from))?;
-    Ok(restoring.finish()?.partition.phones() as u64)
+    let restored = restoring.finish()?;
+    restored.check_name(address.name.end, address.name.epoch)?;
+    Ok(restored.partition.phones() as u64)
 }

@@ -19,7 +19,7 @@ use crate::{
     engine::{
         partition::{Partition, Place},
         plan::Logs,
-        settle::{Settled, Settling},
+        settle::Settled,
         snapshot::{Anchor, FrameReader, Head, Refused, Restored, Restoring, SnapshotIdentity, newest_that_fits},
     },
     kafka::tail::{RangeReader, Span, TailError},
@@ -165,24 +165,18 @@ fn try_one(
     let own = SnapshotIdentity::new(&place, shared.verdict_log.clone(), &rules);
     let begin = || Restoring::new(Arc::clone(&rules), place.clone(), own.clone());
     let mut restored = patiently(tries, || read::<PassedOver>(depot, name, begin()?, partition))?;
+    restored.check_name(name.end, name.epoch)?;
     let (head, end) = (restored.head.clone(), restored.end);
-    if end.end != name.end {
-        return Err(Refused::Damaged(String::from("its name is another snapshot's")).into());
-    }
-    let decisions = std::mem::take(&mut restored.decisions);
     let told = readers.told(partition, shared, stop)?;
     let Span { start: verdict_start, end: verdict_end } = readers.verdicts.span(partition, stop)?;
-    let mut settling =
-        Settling::resume(head.told(), decisions, verdict_start, shared.log.short()).knowing(told, verdict_end);
+    let mut settling = restored.settling(told, (verdict_start, verdict_end), shared.log.short());
     readers.verdicts.read_range(partition, settling.next(), epoch + 1, stop, |offset, value| {
         settling.take(offset, value.unwrap_or_default());
     })?;
     let settled = settling.finish();
     let input = readers.transactions.span(partition, stop)?;
-    if let Some(anchor) = head.anchor.filter(|anchor| anchor.offset >= input.start)
-        && !is_anchored(&mut readers.transactions, partition, anchor, stop)?
-    {
-        return Err(Refused::Anchor { offset: anchor.offset }.into());
+    if let Some(anchor) = head.anchor_in(input.start) {
+        anchor.check(found_at(&mut readers.transactions, partition, anchor.offset, stop)?)?;
     }
     let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
     let state = restored.fit(&settled, &logs)?;
@@ -193,22 +187,22 @@ fn try_one(
     Ok(Found { base: Base { partition: state, age }, settled, logs })
 }
 
-/// Reads the anchor again: whether it is the record that the snapshot was taken behind.
+/// The record at `offset`, as an anchor.
 ///
 /// # Errors
 /// The log cannot be read there.
-pub(crate) fn is_anchored(
+pub(crate) fn found_at(
     transactions: &mut RangeReader,
     partition: i32,
-    anchor: Anchor,
+    offset: i64,
     stop: &AtomicBool,
-) -> Result<bool, TailError> {
+) -> Result<Option<Anchor>, TailError> {
     let mut found = None;
-    transactions.read_messages(partition, anchor.offset, anchor.offset + 1, stop, |message| {
+    transactions.read_messages(partition, offset, offset + 1, stop, |message| {
         let at = message.timestamp().to_millis();
         found = Some(Anchor::of(message.offset(), at, message.key(), message.payload()));
     })?;
-    Ok(found == Some(anchor))
+    Ok(found)
 }
 
 /// Asks a store again that does not answer, so many times in all.

@@ -127,6 +127,25 @@ fn input_deleted_before_it_was_judged_is_planned_as_lost_and_only_that() {
 }
 
 #[test]
+fn a_log_that_is_not_the_one_that_was_judged_is_refused_by_name() {
+    let records = [owner(), verdict(0, 0, -1), verdict(0, 1, 0), owner()];
+    let found = settled(0, &records, None);
+    let logs = |input_end, verdict_start| Logs { input_start: 0, input_end, verdict_start };
+    assert_eq!(plan(logs(1, 0), &found, None, LOG), Err(Refusal::Truncated { input_end: 1, last: 1 }));
+    assert!(plan(logs(2, 0), &found, None, LOG).is_ok(), "it ends right behind what was judged");
+    let foreign = Refusal::Foreign { found: LOG.to_owned(), expected: String::from("00000001") };
+    let elsewhere = |log: &str| {
+        let mut settling = Settling::new(0, log.to_owned());
+        (0..).zip(&records).for_each(|(offset, record)| _ = settling.take(offset, record.as_bytes()));
+        plan(logs(2, 0), &settling.finish(), None, log)
+    };
+    assert_eq!(elsewhere("00000001"), Err(foreign));
+    assert!(elsewhere(LOG).is_ok());
+    let unknown = settled(7, &[owner()], None);
+    assert_eq!(plan(logs(9, 7), &unknown, None, LOG), Err(Refusal::Unknown { verdict_start: 7 }));
+}
+
+#[test]
 fn only_verdicts_that_count_and_say_internal_error_name_records_to_be_skipped() {
     let invalid = |epoch: i64, source: i64, code: &str| {
         let reasons = format!(r#""invalid","reasons":[{{"code":"{code}","text":"x"}}]"#);

@@ -97,6 +97,12 @@ impl Head {
         Edition { generation, hash: self.identity.rules }
     }
 
+    /// The anchor, where a log that begins at `log_start` still has it: one that retention took, of an idle topic say,
+    /// tells nothing, and the snapshot is taken at the topic id's word.
+    pub fn anchor_in(&self, log_start: i64) -> Option<Anchor> {
+        self.anchor.filter(|anchor| anchor.offset >= log_start)
+    }
+
     /// Its checkpoint, and whose that is.
     pub fn told(&self) -> Told {
         Told { checkpoint: self.checkpoint, edition: Some(self.edition()) }
@@ -170,6 +176,14 @@ pub struct Anchor {
 }
 
 impl Anchor {
+    /// Whether it is the record that was found at its offset.
+    ///
+    /// # Errors
+    /// Another one is there, or none.
+    pub fn check(self, found: Option<Self>) -> Result<(), Refused> {
+        if found == Some(self) { Ok(()) } else { Err(Refused::Anchor { offset: self.offset }) }
+    }
+
     /// The anchor that a record is.
     pub fn of(offset: i64, timestamp_ms: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) -> Self {
         let checksum = crc32c::crc32c_append(crc32c::crc32c(key.unwrap_or_default()), value.unwrap_or_default());
@@ -239,6 +253,10 @@ pub enum Refused {
 impl Refused {
     fn in_disorder() -> Self {
         Self::Damaged(String::from("its frames are in disorder"))
+    }
+
+    fn goes_on() -> Self {
+        Self::Damaged(String::from("it goes on behind its end"))
     }
 }
 

@@ -8,10 +8,11 @@ use super::{End, Frame, FrameKind, FrameReader, Head, Refused, SnapshotIdentity}
 use crate::{
     domain::rules::Rules,
     engine::{
+        checkpoint::{Elsewhere, Told},
         decisions::Decisions,
         partition::{Partition, Place},
         plan::Logs,
-        settle::Settled,
+        settle::{Settled, Settling},
     },
 };
 
@@ -42,6 +43,27 @@ pub struct Restored {
 }
 
 impl Restored {
+    /// Whether it is what a name of this end and epoch promises.
+    ///
+    /// # Errors
+    /// The name is another snapshot's.
+    pub fn check_name(&self, end: i64, epoch: i64) -> Result<(), Refused> {
+        let own = (self.end.end, self.head.checkpoint.epoch) == (end, epoch);
+        if own { Ok(()) } else { Err(Refused::Damaged(String::from("its name is another snapshot's"))) }
+    }
+
+    /// Goes on reading the verdicts behind its checkpoint, in a log that begins at `start` and now ends at `end`, with its
+    /// decisions, which go along, and with what the group told.
+    pub fn settling(
+        &mut self,
+        told: Result<Option<Told>, Elsewhere>,
+        (start, end): (i64, i64),
+        log: String,
+    ) -> Settling {
+        let decisions = std::mem::take(&mut self.decisions);
+        Settling::resume(self.head.told(), decisions, start, log).knowing(told, end)
+    }
+
     /// The state to replay from, where it fits the logs: `settled` is what the verdicts behind the head's checkpoint say.
     ///
     /// # Errors
@@ -80,7 +102,7 @@ impl Restoring {
         frames.feed(piece);
         while let Some(Frame { format, kind, mut raw }) = frames.frame()? {
             if ended.is_some() {
-                return Err(Refused::Damaged(String::from("it goes on behind its end")));
+                return Err(Refused::goes_on());
             }
             match (kind, begun.as_mut()) {
                 (FrameKind::Head, None) => {
@@ -119,7 +141,7 @@ impl Restoring {
         let Self { frames, begun, decisions, phones, blocks, ended, .. } = self;
         let ((head, partition), end) = begun.zip(ended).ok_or_else(too_short)?;
         if !frames.is_used_up() {
-            return Err(Refused::Damaged(String::from("it goes on behind its end")));
+            return Err(Refused::goes_on());
         }
         if (end.phones, end.blocks) != (phones, blocks) || end.end < head.bounds.next {
             return Err(Refused::Damaged(String::from("it holds something else than it says")));

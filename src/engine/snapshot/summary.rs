@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{End, Format, Frame, FrameKind, FrameReader, Head, Refused};
+use super::{
+    End, Format, Frame, FrameKind, FrameReader, Head, Refused,
+    restoring::{read_json, too_short},
+};
 
 /// A snapshot's first and last frames, and the bytes between.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,10 +45,11 @@ impl Summing {
         self.frames.feed(piece);
         while let Some(Frame { format, kind, raw }) = self.frames.frame()? {
             self.raw_bytes += raw.len() as u64;
-            match kind {
-                FrameKind::Head => self.head = Some((format, Head::read(raw, format)?)),
-                FrameKind::End => self.end = Some(super::restoring::read_json(raw)?),
-                FrameKind::Phones | FrameKind::Decisions => {}
+            match (kind, &self.head, &self.end) {
+                (FrameKind::Head, None, None) => self.head = Some((format, Head::read(raw, format)?)),
+                (FrameKind::Phones | FrameKind::Decisions, Some(_), None) => {}
+                (FrameKind::End, Some(_), None) => self.end = Some(read_json(raw)?),
+                _ => return Err(Refused::in_disorder()),
             }
         }
         Ok(())
@@ -54,9 +58,12 @@ impl Summing {
     /// Ends: everything was fed.
     ///
     /// # Errors
-    /// It is cut off.
+    /// It is cut off, or goes on behind its end.
     pub fn finish(self) -> Result<Summary, Refused> {
-        let ((format, head), end) = self.head.zip(self.end).ok_or_else(super::restoring::too_short)?;
+        let ((format, head), end) = self.head.zip(self.end).ok_or_else(too_short)?;
+        if !self.frames.is_used_up() {
+            return Err(Refused::goes_on());
+        }
         Ok(Summary { format: format.number(), head, end, raw_bytes: self.raw_bytes })
     }
 }
