@@ -20,6 +20,7 @@ pub const STATE_GENERATION: u32 = 1;
 pub mod chain;
 pub mod checkpoint;
 pub mod decisions;
+pub mod delivery;
 pub mod edition;
 pub mod emit;
 pub mod partition;

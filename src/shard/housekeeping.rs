@@ -7,9 +7,16 @@ use std::{
 
 use rdkafka::consumer::{CommitMode, Consumer};
 
-use super::{Shard, ShardError, context::Notice, deliver::Verdicts, letters::Settled, slot::Stage};
+use super::{
+    Shard, ShardError,
+    context::Notice,
+    deliver::Verdicts,
+    letters::Settled,
+    slot::{Held, Slot, Stage},
+};
 use crate::{
     domain::history::Footprint,
+    engine::delivery::release,
     telemetry::facts::{BrokerBack, BrokerLost, DeadLettered, Fact, PartitionPaused, PartitionResumed},
 };
 
@@ -70,18 +77,17 @@ impl Shard {
             if !matches!(slot.stage, Stage::Live | Stage::Replaying { .. } | Stage::Leaving { clean: true }) {
                 continue;
             }
-            while let Some(held) = slot.held.front() {
-                let waits = held.letter.is_some_and(|letter| self.letters.is_waiting(letter));
-                let sent = !waits && {
-                    let key = held.key.as_deref();
-                    self.verdicts.send(slot.partition, slot.generation, key, &held.value, &held.trace).is_ok()
-                };
-                if !sent {
-                    break;
+            let Slot { partition, generation, inflight, held, .. } = slot;
+            let waits = |held: &Held| held.letter.is_some_and(|letter| self.letters.is_waiting(letter));
+            let send = |held: &Held| {
+                let Held { source, key, value, trace, .. } = held;
+                let sent = self.verdicts.send(*partition, *generation, key.as_deref(), value, trace).is_ok();
+                if sent {
+                    inflight.push_back(*source);
                 }
-                slot.inflight.push_back(held.source);
-                slot.held.pop_front();
-            }
+                sent
+            };
+            release(held, waits, send);
         }
     }
 

@@ -11,7 +11,8 @@ use std::{
 
 use super::recover::Ticket;
 use crate::engine::{
-    chain::Chain, checkpoint::Checkpoint, decisions::Decisions, partition::Partition, settle::Witness,
+    chain::Chain, checkpoint::Checkpoint, decisions::Decisions, delivery::is_delivered_below, partition::Partition,
+    settle::Witness,
 };
 
 /// Where a partition is on its way from assigned to live and back.
@@ -197,8 +198,7 @@ impl Slot {
 
     /// Whether every verdict about an input offset below `end` is acknowledged.
     pub fn is_delivered_below(&self, end: i64) -> bool {
-        let held = self.held.front().map(|held| held.source);
-        self.inflight.front().copied().into_iter().chain(held).all(|source| source >= end)
+        is_delivered_below(end, self.inflight.front().copied(), self.held.front().map(|held| held.source))
     }
 
     /// The program failed on the record at `offset`: its state is not used again, and nothing from there on goes out.
