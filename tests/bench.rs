@@ -140,3 +140,31 @@ fn requests_are_measured_beside_traffic_and_each_is_answered() {
     }
     assert_eq!(report["targets"].as_array().map(Vec::len), Some(3), "{report:#}");
 }
+
+#[test]
+fn snapshots_are_taken_restored_and_weighed_against_the_line_without_them() {
+    let report = bench(&[
+        "--only",
+        "snapshots",
+        "--phones",
+        "2000",
+        "--events",
+        "2000",
+        "--rounds",
+        "1",
+        "--set",
+        "score.shards=1",
+    ]);
+    for figure in ["raw_bytes", "stored_bytes", "longest_slice_ms", "hot_slice_ms", "restore_s", "limit_s"] {
+        assert!(number(&report, &format!("/snapshots/{figure}")) > 0.0, "{figure}");
+    }
+    // Phones and decisions alike: 20 events of 2,000 phones are 40,000 records, two bytes each.
+    assert!(number(&report, "/snapshots/raw_bytes") > 2_000.0 * 1_024.0 + 80_000.0, "{report:#}");
+    for side in ["without", "with"] {
+        assert!(report.pointer(&format!("/snapshots/overhead/{side}/0")).is_some(), "{side} in {report:#}");
+    }
+    let names: Vec<&str> =
+        report["targets"].as_array().expect("targets").iter().filter_map(|t| t["name"].as_str()).collect();
+    let wanted = ["seconds to restore all phones", "ms of the longest slice", "throughput with snapshots / without"];
+    assert_eq!(names, wanted);
+}

@@ -83,7 +83,8 @@ fn h_outlives_the_verdicts_in_the_groups_offset_and_another_verdict_topic_is_ref
     soon("a commit", || committed(&topics).0 == Offset::Offset(100));
     let (_, text) = committed(&topics);
     let fields: Vec<&str> = text.split(';').collect();
-    assert_eq!((fields[0], &fields[3..]), ("v1", &["101", "0", "99"][..]), "{text}");
+    assert_eq!((fields[0], &fields[3..7]), ("v2", &["101", "0", "99", "1"][..]), "{text}");
+    assert_eq!((fields.len(), fields[7].len()), (8, 16), "the edition's hash: {text}");
     assert!(text.len() < 200);
     stop(process);
 
@@ -179,4 +180,69 @@ fn a_partition_of_a_newer_engines_owner_or_of_other_settings_is_not_taken_and_it
     let process = line(&topics).start();
     assert_refused(&process, &["engine generation 99", "run the newer program"]);
     assert_eq!(ends(&topics.verdicts, 1), before);
+}
+
+/// Lines of other settings, of the same group or of another, with the snapshots at `location`.
+fn other(topics: &Topics, location: &str) -> Setup {
+    line(topics).with("SENTRA__TIME__LATENESS", "12h").with("SENTRA__SNAPSHOTS__LOCATION", location)
+}
+
+fn of_another_group(topics: &Topics) -> Topics {
+    Topics { group: common::unique_topic("stranger"), ..topics.clone() }
+}
+
+/// A process that is refused, and writes nothing before it is.
+fn assert_keeps_out(topics: &Topics, setup: &Setup) {
+    let before = ends(&topics.verdicts, 1);
+    let process = setup.start();
+    assert_refused(&process, &["works by other settings", "score.take_over"]);
+    assert_eq!(ends(&topics.verdicts, 1), before, "it claimed nothing: {}", process.log());
+}
+
+#[test]
+fn an_owners_edition_outlives_its_record_in_the_groups_offset_and_in_the_newest_snapshot() {
+    let topics = Topics::create("outlived", 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let location = folder.path().display().to_string();
+    let snapshotting = line(&topics).with("SENTRA__SNAPSHOTS__LOCATION", &location);
+    let (mut follower, mut reading) = (Follower::new(&topics.verdicts, 1), Reading::default());
+    let process = snapshotting.with("SENTRA__SNAPSHOTS__INTERVAL", "1s").start();
+    process.await_running(1, PATIENCE);
+    soon("a snapshot", || {
+        judge_more(&topics, 20, &mut follower, &mut reading);
+        process.metric("sentra_snapshots_written_total") >= Some(1.0)
+    });
+    stop(process);
+    assert!(committed(&topics).1.starts_with("v2;"), "{}", committed(&topics).1);
+    delete_records(&topics.verdicts, 0, ends(&topics.verdicts, 1)[0]);
+
+    // The owner record is gone: the group's offset tells, and where the group is another one, the snapshot does.
+    assert_keeps_out(&topics, &other(&topics, "off"));
+    assert_keeps_out(&topics, &other(&of_another_group(&topics), &location));
+    // The rightful one goes on.
+    let process = line(&topics).with("SENTRA__SNAPSHOTS__LOCATION", &location).start();
+    process.await_running(1, PATIENCE);
+    judge_more(&topics, 10, &mut follower, &mut reading);
+}
+
+#[test]
+fn who_was_refused_or_never_served_does_not_keep_the_rightful_owner_out() {
+    let topics = Topics::create("rightful", 1);
+    let (mut follower, mut reading) = (Follower::new(&topics.verdicts, 1), Reading::default());
+    let process = line(&topics).start();
+    process.await_running(1, PATIENCE);
+    judge_more(&topics, 10, &mut follower, &mut reading);
+    stop(process);
+    // A group that knows no checkpoint looks into the verdict topic before it claims.
+    assert_keeps_out(&topics, &other(&of_another_group(&topics), "off"));
+
+    // One that claimed all the same, as it may where both looked at once: its owner record is the newest, and no verdict
+    // is of its epoch.
+    let refused = r#"{"kind":"owner","source":{"log":"00000000","partition":0},"group":"g","instance":"i","version":"1","host":"h","engine_generation":1,"engine_hash":"00000000deadbeef","decided_at":"2026-03-01T08:15:00.004213Z","schema_version":1}"#;
+    let owner = Sent { partition: Some(0), value: Some(refused.as_bytes().to_vec()), ..Sent::default() };
+    Sender::default().send(&topics.verdicts, &owner).expect("an owner record");
+    let process = line(&topics).start();
+    process.await_running(1, PATIENCE);
+    judge_more(&topics, 10, &mut follower, &mut reading);
+    reading.assert_exact(0, 20);
 }

@@ -10,10 +10,12 @@ use std::{
 };
 
 use common::{
-    line::{Sentra, Setup, Topics, soon},
+    delete_records,
+    line::{Setup, Topics, soon},
     produce::{Sender, Sent, good},
     records::{Follower, Reading, Record, ends, timeless},
 };
+use sentra::engine::snapshot::{Frame, FrameKind, FrameReader, FrameWriter, Head};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -67,17 +69,6 @@ impl Traffic<'_> {
     }
 }
 
-/// Its lines with this message, and how many input records each says were replayed.
-fn lines(process: &Sentra, message: &str) -> Vec<serde_json::Value> {
-    let lines = process.log().lines().filter(|line| line.contains(message)).map(str::to_owned).collect::<Vec<_>>();
-    lines.iter().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
-}
-
-fn replayed(process: &Sentra) -> u64 {
-    let field = |line: &serde_json::Value| line["fields"]["replayed"].as_u64().or(line["replayed"].as_u64());
-    lines(process, "partition recovered").iter().map(|line| field(line).expect("how many")).sum()
-}
-
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).expect("a snapshot");
     let at = at.min(bytes.len() - 1);
@@ -123,16 +114,16 @@ fn whatever_becomes_of_process_and_snapshots_the_verdicts_are_those_of_an_undist
 
     traffic.send(500);
     let second = start(setup(&topics, &location));
-    assert_eq!(lines(&second, "snapshot restored").len(), 2, "{}", second.log());
-    assert!(replayed(&second) < 5_000, "it replays only what follows: {}", second.log());
+    assert_eq!(second.lines("snapshot restored").len(), 2, "{}", second.log());
+    assert!(second.replayed() < 5_000, "it replays only what follows: {}", second.log());
     traffic.until_snapshots(&location);
     second.kill();
 
     // The newest of one partition is damaged: the one before it is restored.
     flip(&snapshots(&location, 0)[1], 700);
     let third = start(setup(&topics, &location));
-    let refused = lines(&third, "snapshot not restored");
-    assert_eq!((refused.len(), lines(&third, "snapshot restored").len()), (1, 2), "{}", third.log());
+    let refused = third.lines("snapshot not restored");
+    assert_eq!((refused.len(), third.lines("snapshot restored").len()), (1, 2), "{}", third.log());
     assert!(refused[0].to_string().contains("checksum"), "{refused:?}");
     traffic.until_snapshots(&location);
     third.kill();
@@ -142,15 +133,15 @@ fn whatever_becomes_of_process_and_snapshots_the_verdicts_are_those_of_an_undist
         flip(path, 5 + at * 2_000);
     }
     let fourth = start(setup(&topics, &location));
-    assert_eq!(lines(&fourth, "snapshot restored").len(), 1, "{}", fourth.log());
-    assert_eq!(lines(&fourth, "snapshot not restored").len(), 2, "{}", fourth.log());
+    assert_eq!(fourth.lines("snapshot restored").len(), 1, "{}", fourth.log());
+    assert_eq!(fourth.lines("snapshot not restored").len(), 2, "{}", fourth.log());
     traffic.send(1_000);
     drop(fourth);
 
     // Under other windows none of them fits, and each says so.
     let deliberate = || setup(&topics, &location).with("SENTRA__SCORE__TAKE_OVER", "true");
     let changed = start(deliberate().with("SENTRA__TIME__FORGET", "90d"));
-    assert!(lines(&changed, "snapshot restored").is_empty(), "{}", changed.log());
+    assert!(changed.lines("snapshot restored").is_empty(), "{}", changed.log());
     assert!(changed.log().contains("other settings of [time] or [windows]"), "{}", changed.log());
     drop(changed);
 
@@ -165,6 +156,60 @@ fn whatever_becomes_of_process_and_snapshots_the_verdicts_are_those_of_an_undist
     assert!(duplicates > 500, "only {duplicates} duplicates");
     assert!(disturbed == expected, "the accepted verdicts differ");
     drop((reference, last));
+}
+
+/// Writes the snapshot anew as if it had been taken behind another record; that one's offset.
+fn set_upon_another_record(path: &Path) -> i64 {
+    let mut reader = FrameReader::new().expect("memory");
+    reader.feed(&fs::read(path).expect("a snapshot"));
+    let (mut bytes, mut writer, mut offset) = (Vec::new(), None, -1);
+    while let Some(Frame { format, kind, raw }) = reader.frame().expect("undamaged") {
+        let mut raw = raw.to_vec();
+        if kind == FrameKind::Head {
+            let mut head: Head = serde_json::from_slice(&raw).expect("a head");
+            let anchor = head.anchor.as_mut().expect("an anchor");
+            anchor.checksum = 0xDEAD_BEEF;
+            offset = anchor.offset;
+            raw = serde_json::to_vec(&head).expect("JSON");
+        }
+        let writer = writer.get_or_insert_with(|| FrameWriter::new(format).expect("memory"));
+        writer.write(kind, &raw, &mut bytes).expect("zstd");
+    }
+    fs::write(path, bytes).expect("written");
+    offset
+}
+
+#[test]
+fn a_snapshot_taken_behind_another_record_is_passed_over_and_one_whose_record_is_deleted_is_not() {
+    let topics = Topics::create("anchor", 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let location = folder.path().join("snapshots");
+    let mut traffic = Traffic { topics: &topics, sender: Sender::default(), sent: 0 };
+    let start = || {
+        let process = setup(&topics, &location).start();
+        process.await_running(1, PATIENCE);
+        process
+    };
+    let first = start();
+    soon("two snapshots", || {
+        traffic.send(40);
+        snapshots(&location, 0).len() == 2
+    });
+    first.kill();
+    let newest = snapshots(&location, 0).pop().expect("the newest");
+    let offset = set_upon_another_record(&newest);
+    let second = start();
+    let refused = second.lines("snapshot not restored");
+    assert!(refused.len() == 1 && refused[0].to_string().contains("the log is another one"), "{refused:?}");
+    assert_eq!(second.lines("snapshot restored").len(), 1, "the one before: {}", second.log());
+    second.kill();
+
+    // Retention took the record it was taken behind: the topic's id speaks for it.
+    assert_eq!(snapshots(&location, 0).pop(), Some(newest), "nothing came meanwhile, so there is no newer one");
+    delete_records(&topics.transactions, 0, offset + 1);
+    let third = start();
+    assert_eq!(third.lines("snapshot restored").len(), 1, "{}", third.log());
+    assert!(third.lines("snapshot not restored").is_empty(), "{}", third.log());
 }
 
 #[test]

@@ -19,8 +19,12 @@ use sentra::{
         decisions::Decisions,
         emit::{Emitter, Stamp, write_invalid},
         partition::{Partition, Place, Step},
+        plan::Logs,
         settle::Settling,
-        snapshot::{Anchor, End, FrameKind, FrameWriter, Head, Refused, Restored, Restoring, SnapshotIdentity, Taking},
+        snapshot::{
+            Anchor, End, Format, FrameKind, FrameWriter, Head, Refused, Restored, Restoring, SnapshotIdentity, Taking,
+            newest_that_fits,
+        },
     },
     model::folder::Model,
 };
@@ -107,6 +111,8 @@ impl<'s> Line<'s> {
             version: String::from("test"),
             model: String::from("m/1"),
             features_hash: self.scene.rules.features_hash(),
+            policy: Some(String::from("default-1")),
+            engine_generation: Some(1),
         }
     }
 
@@ -132,7 +138,7 @@ fn snapshot(line: &mut Line<'_>, verdicts: &mut Vec<Vec<u8>>, dice: &mut Dice) -
     let settled = dice.between((line.partition.next() - 5).max(0), line.partition.next());
     let head = line.head(settled);
     let (mut taking, part) = Taking::begin(&head, &mut line.partition);
-    let mut frames = FrameWriter::new().expect("memory");
+    let mut frames = FrameWriter::new(Format::Current).expect("memory");
     let mut bytes = Vec::new();
     frames.write(part.kind, &part.raw, &mut bytes).expect("zstd");
     loop {
@@ -163,7 +169,7 @@ fn restore(bytes: &[u8], rules: &Rules, piece: usize) -> Result<Restored, Refuse
 /// The line that a new owner has: `verdicts` are accepted.
 fn recovered<'s>(scene: &'s Scene, model: &Arc<Model>, restored: Restored, verdicts: &[Vec<u8>]) -> Line<'s> {
     let Restored { head, mut partition, decisions, .. } = restored;
-    let mut settling = Settling::resume(head.checkpoint, decisions, 0, LOG.short());
+    let mut settling = Settling::resume(head.told(), decisions, 0, LOG.short());
     for (offset, verdict) in (0..).zip(verdicts).skip(head.checkpoint.next as usize) {
         settling.take(offset, verdict);
     }
@@ -288,4 +294,67 @@ fn what_is_right_but_anothers_is_refused_by_name() {
     }
     // What only features read does not matter to state.
     assert_eq!(read(PLACE, "verdicts", &Rules { utc_offset_ms: 0, ..rules.clone() }), "");
+}
+
+#[test]
+fn a_snapshot_ahead_of_the_verdicts_gives_way_to_the_one_before_it() {
+    let model = tiny::model("1", 0.0);
+    let long_enough = |scene: &Scene| scene.records.len() > 130;
+    let scene = (0..).map(|seed| scene(seed, MOST_RECORDS)).find(long_enough).expect("a long log");
+    let mut line = Line::new(&scene, &model);
+    let dice = &mut Dice::new(3);
+    let mut verdicts: Vec<Vec<u8>> = (0..40).map(|_| line.verdict()).collect();
+    let (older, first) = snapshot(&mut line, &mut verdicts, dice);
+    (0..10).for_each(|_| verdicts.push(line.verdict()));
+    let (newer, second) = snapshot(&mut line, &mut verdicts, dice);
+    assert!(first.end < second.end && second.end <= verdicts.len() as i64);
+    let kept = [(second.end, newer), (first.end, older)];
+    // What a new owner chooses where the log holds this many verdicts; the offset that replay begins at, and why others
+    // were passed over.
+    let chosen = |accepted: i64| {
+        let mut passed_over = Vec::new();
+        let attempt = |(_, bytes): &(i64, Vec<u8>)| {
+            let mut restored = restore(bytes, &scene.rules, 100)?;
+            let mut settling = restored.settling(Ok(None), (0, accepted), LOG.short());
+            while settling.next() < accepted {
+                let at = settling.next();
+                settling.take(at, &verdicts[at as usize]);
+            }
+            let logs = Logs { input_start: 0, input_end: scene.records.len() as i64, verdict_start: 0 };
+            restored.fit(&settling.finish(), &logs)
+        };
+        let pass_over = |_, why| {
+            passed_over.push(why);
+            Ok::<_, Refused>(())
+        };
+        let found = newest_that_fits(&kept, attempt, pass_over);
+        (found.expect("nothing ends the choice").map(|state| state.next()), passed_over)
+    };
+    let from = |bytes: &[u8]| restore(bytes, &scene.rules, 100).expect("undamaged").head.bounds.next;
+    let (older, newer) = (from(&kept[1].1), from(&kept[0].1));
+    assert_eq!(chosen(second.end), (Some(newer), Vec::new()), "s1 is h + 1");
+    let ahead = |end| Refused::Ahead { end, last: second.end - 2 };
+    assert_eq!(chosen(second.end - 1), (Some(older), vec![ahead(second.end)]));
+    let (none, why) = chosen(first.end - 1);
+    assert_eq!((none, why.len()), (None, 2), "then the log is replayed: {why:?}");
+}
+
+#[test]
+fn the_record_it_was_taken_behind_must_be_the_one_that_is_there_while_the_log_has_it() {
+    let (bytes, rules) = small();
+    let head = restore(&bytes, &rules, 100).expect("undamaged").head;
+    let anchor = head.anchor.expect("an anchor");
+    assert_eq!(head.anchor_in(0), Some(anchor));
+    assert_eq!(head.anchor_in(anchor.offset), Some(anchor));
+    assert_eq!(head.anchor_in(anchor.offset + 1), None, "retention took it: the topic's id speaks for the log");
+    let refused = Err(Refused::Anchor { offset: anchor.offset });
+    assert_eq!(anchor.check(Some(anchor)), Ok(()));
+    assert_eq!(anchor.check(None), refused);
+    for other in [
+        Anchor { checksum: !anchor.checksum, ..anchor },
+        Anchor { timestamp_ms: anchor.timestamp_ms + 1, ..anchor },
+        Anchor { offset: anchor.offset + 1, ..anchor },
+    ] {
+        assert_eq!(anchor.check(Some(other)), refused, "{other:?}");
+    }
 }

@@ -10,7 +10,7 @@ use super::{CliError, Globals, Out};
 use crate::{
     domain::{identity::LogId, rules::Rules, time::EventTimeMs},
     engine::{
-        GENERATION,
+        STATE_GENERATION,
         partition::Place,
         snapshot::{Refused, Restoring, SnapshotIdentity, Summary, Summing},
     },
@@ -161,14 +161,17 @@ fn inspect(location: &str, address: &Address, json: bool) -> Result<(), CliError
         out.json(&summary)?;
         return out.finish();
     }
-    let Summary { head, end, raw_bytes } = summary;
+    let Summary { format, head, end, raw_bytes } = summary;
     let time = |ms: i64| EventTimeMs(ms).to_rfc3339();
     let identity = &head.identity;
+    let policy =
+        head.policy.as_deref().map_or_else(|| String::from("a policy not named"), |one| format!("policy {one}"));
     for (what, value) in [
         ("transaction topic", identity.log.clone()),
         ("verdict topic", identity.verdict_log.clone()),
         ("partition", format!("{} of {}", identity.partition, identity.partitions)),
-        ("engine generation", format!("{}, this program has {GENERATION}", identity.generation)),
+        ("format", format.to_string()),
+        ("state", format!("generation {}, this program has {STATE_GENERATION}", identity.generation)),
         ("begun", format!("{} before offset {}", time(head.taken_at_ms), head.bounds.next)),
         ("ended", format!("before offset {}", end.end)),
         (
@@ -183,7 +186,7 @@ fn inspect(location: &str, address: &Address, json: bool) -> Result<(), CliError
         ("phones", end.phones.to_string()),
         ("decisions", format!("{} blocks of 4096 offsets", end.blocks)),
         ("bytes", format!("{raw_bytes} before compression")),
-        ("written by", format!("sentra {}, serving {}", head.version, head.model)),
+        ("written by", format!("sentra {}, serving {} by {}", head.version, head.model, policy)),
     ] {
         out.line(format!("{what:<18} {value}"))?;
     }
@@ -233,5 +236,7 @@ fn restore(location: &str, address: &Address, rules: &Arc<Rules>) -> Result<u64,
     let depot = Depot::existing(location, &address.logs)?;
     let mut restoring = Restoring::new(Arc::clone(rules), place, own)?;
     depot.read(address.partition, address.name, |piece| restoring.feed(piece).map_err(Unread::from))?;
-    Ok(restoring.finish()?.partition.phones() as u64)
+    let restored = restoring.finish()?;
+    restored.check_name(address.name.end, address.name.epoch)?;
+    Ok(restored.partition.phones() as u64)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Backend, Config, ConfigErrors, Environment, FeedConfig, KafkaConfig, LogFormat, ModelConfig, ScoreConfig,
+    Backend, Config, ConfigErrors, Environment, FeedConfig, Format, KafkaConfig, LogFormat, ModelConfig, ScoreConfig,
     ServeConfig, SinkConfig, SnapshotsConfig, TelemetryConfig, TopicsConfig, error::Problem, settings::Settings,
     table::*, value::Value,
 };
@@ -115,6 +115,11 @@ impl Settings {
             location: Some(self.text(SNAPSHOTS_LOCATION).to_owned()).filter(|location| location != "off"),
             interval: Duration::from_millis(interval as u64),
             local_only: self.bool(SNAPSHOTS_LOCAL_ONLY),
+            give_up: self.millis(SNAPSHOTS_GIVE_UP).map(|ms| Duration::from_millis(ms as u64)),
+            format: match self.text(SNAPSHOTS_FORMAT) {
+                "previous" => Format::Previous,
+                _ => Format::Current,
+            },
         }
     }
 

@@ -30,7 +30,7 @@ pub use secret::Secret;
 pub use settings::{Settings, Source};
 
 use crate::domain::{identity::LogId, rules::Rules};
-pub use crate::{model::scorer::Backend, store::days::Policy};
+pub use crate::{engine::snapshot::Format, model::scorer::Backend, store::days::Policy};
 
 /// Everything Sentra is told, valid and typed.
 #[derive(Clone, Debug)]
@@ -185,6 +185,11 @@ pub struct SnapshotsConfig {
     pub interval: Duration,
     /// Whether several hosts may keep snapshots in folders of their own.
     pub local_only: bool,
+    /// How long a restart waits for snapshots that cannot be read, where the log alone does not give the same state;
+    /// `None` is for as long as it takes.
+    pub give_up: Option<Duration>,
+    /// How snapshots and checkpoints are written.
+    pub format: Format,
 }
 
 /// The database; read by the sink role.

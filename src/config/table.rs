@@ -153,11 +153,15 @@ settings! {
         "Take partitions whose last owner works by other settings or a newer engine: for one deliberate start of all processes.");
 
     SNAPSHOTS_LOCATION: Setting::new("snapshots.location", Kind::Text, "snapshots",
-        "Where snapshots of the windows are kept: a folder, s3://bucket/prefix, or off. S3 credentials come from the AWS_* variables.");
+        "Where snapshots of the windows are kept: a folder, s3://bucket/prefix, or off. For S3, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION count, AWS_ENDPOINT and AWS_ALLOW_HTTP for another store than Amazon's.");
     SNAPSHOTS_INTERVAL: Setting::new("snapshots.interval", Kind::Duration { min: "1s", max: "7d", off: false }, "5m",
         "How long after a partition's snapshot the next one is begun.");
     SNAPSHOTS_LOCAL_ONLY: Setting::new("snapshots.local_only", Kind::Bool, "false",
         "Whether a group on several hosts may keep snapshots in each host's own folder: a partition that moves is replayed from the log.");
+    SNAPSHOTS_GIVE_UP: Setting::new("snapshots.give_up", Kind::Duration { min: "1s", max: "30d", off: true }, "off",
+        "How long a restart waits for snapshots that cannot be read, where the log's head is deleted: after that the rest is replayed, and features are missing or flagged warming for up to 30 days. Off waits for as long as it takes.");
+    SNAPSHOTS_FORMAT: Setting::new("snapshots.format", Kind::Choice(&["current", "previous"]), "current",
+        "How snapshots, and checkpoints in the group's offsets, are written: current, or previous, as the release before this one reads them, while the group goes to this release or back.");
 
     VERDICT_FEATURES: Setting::new("verdict.features", Kind::Bool, "false", "Add the 24 features to each verdict.");
 

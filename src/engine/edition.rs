@@ -54,23 +54,66 @@ impl Edition {
 
     /// What an owner record names; `None` where it is of a program that named none.
     pub fn of(head: &Head<'_>) -> Option<Self> {
-        let hash = head.engine_hash.as_deref().filter(|hash| hash.len() == 16)?;
-        Some(Self { generation: head.engine_generation?, hash: u64::from_str_radix(hash, 16).ok()? })
+        Some(Self { generation: head.engine_generation?, hash: hash(head.engine_hash.as_deref()?)? })
     }
 
-    /// Whether `self` may take a partition that an owner of `last` had.
+    /// As a checkpoint's text names it.
+    pub fn read(generation: &str, digits: &str) -> Option<Self> {
+        Some(Self { generation: generation.parse().ok()?, hash: hash(digits)? })
+    }
+
+    /// Whether `self` may take a partition from its owners so far.
     ///
     /// # Errors
-    /// That one is newer, or of the same generation with other settings.
-    pub fn follows(self, last: Option<Self>) -> Result<(), Superseded> {
-        let Some(last) = last else { return Ok(()) };
-        if last.generation > self.generation {
-            return Err(Superseded::Newer { found: last.generation, own: self.generation });
+    /// The newest is of a newer program, or the one that served last is of this one with other settings.
+    pub fn follows(self, owners: Lineage) -> Result<(), Superseded> {
+        if let Some(newest) = owners.newest().filter(|newest| newest.generation > self.generation) {
+            return Err(Superseded::Newer { found: newest.generation, own: self.generation });
         }
-        if last.generation == self.generation && last.hash != self.hash {
-            return Err(Superseded::Other { found: last.hash, own: self.hash });
+        let other = owners.served.filter(|served| served.generation == self.generation && served.hash != self.hash);
+        other.map_or(Ok(()), |served| Err(Superseded::Other { found: served.hash, own: self.hash }))
+    }
+}
+
+fn hash(digits: &str) -> Option<u64> {
+    u64::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 16)
+}
+
+/// Whose a partition was, as far as its verdicts, a checkpoint and a snapshot tell. An owner served once a verdict of
+/// its counts, or a checkpoint or snapshot is its own: one that was refused after it had written its record did not, and
+/// must not keep the rightful owner out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lineage {
+    newest: Option<(i64, Option<Edition>)>,
+    served: Option<Edition>,
+}
+
+impl Lineage {
+    /// The newest owner's edition, where its record or something of its own names one.
+    pub fn newest(&self) -> Option<Edition> {
+        self.newest.and_then(|(_, edition)| edition)
+    }
+
+    /// The edition of the newest owner that served, where it is known.
+    pub fn served(&self) -> Option<Edition> {
+        self.served
+    }
+
+    /// An owner record at `epoch`; they come in order.
+    pub fn owner(&mut self, epoch: i64, edition: Option<Edition>) {
+        self.newest = Some((epoch, edition));
+    }
+
+    /// The owner of `epoch` served; `edition` is what is known of it besides its record.
+    pub fn serves(&mut self, epoch: i64, edition: Option<Edition>) {
+        match self.newest {
+            Some((newest, _)) if newest > epoch => {}
+            Some((newest, known)) if newest == epoch => {
+                let edition = known.or(edition);
+                (self.newest, self.served) = (Some((epoch, edition)), edition);
+            }
+            _ => (self.newest, self.served) = (Some((epoch, edition)), edition),
         }
-        Ok(())
     }
 }
 
@@ -82,7 +125,7 @@ mod tests {
     fn a_partition_goes_to_the_same_edition_or_a_newer_program_and_never_back() {
         let own = Edition { generation: 4, hash: 7 };
         let edition = |generation, hash| Some(Edition { generation, hash });
-        for (last, allowed) in [
+        for (served, allowed) in [
             (None, true),
             (edition(4, 7), true),
             (edition(3, 7), true),
@@ -90,8 +133,44 @@ mod tests {
             (edition(4, 8), false),
             (edition(5, 7), false),
         ] {
-            assert_eq!(own.follows(last).is_ok(), allowed, "{last:?}");
+            let mut owners = Lineage::default();
+            owners.serves(3, served);
+            assert_eq!(own.follows(owners).is_ok(), allowed, "{served:?}");
         }
+    }
+
+    #[test]
+    fn an_owner_that_never_served_keeps_nobody_out_by_its_settings_but_by_its_generation() {
+        let (own, other) = (Edition { generation: 4, hash: 7 }, Edition { generation: 4, hash: 8 });
+        let mut owners = Lineage::default();
+        owners.owner(0, Some(own));
+        owners.serves(0, None);
+        owners.owner(5, Some(other));
+        assert_eq!((owners.newest(), owners.served()), (Some(other), Some(own)));
+        assert_eq!(own.follows(owners), Ok(()), "the one that served goes on");
+        assert_eq!(other.follows(owners), Err(Superseded::Other { found: 7, own: 8 }), "and the other is none");
+        owners.serves(5, None);
+        assert_eq!(own.follows(owners), Err(Superseded::Other { found: 8, own: 7 }), "it served after all");
+        owners.owner(9, Some(Edition { generation: 5, hash: 7 }));
+        assert_eq!(other.follows(owners), Err(Superseded::Newer { found: 5, own: 4 }));
+    }
+
+    #[test]
+    fn what_a_checkpoint_says_of_an_owner_counts_where_its_record_is_deleted_and_no_newer_one_is_there() {
+        let (one, two) = (Edition { generation: 1, hash: 1 }, Edition { generation: 1, hash: 2 });
+        let mut owners = Lineage::default();
+        owners.serves(4, Some(one));
+        assert_eq!((owners.newest(), owners.served()), (Some(one), Some(one)));
+        owners.owner(9, Some(two));
+        owners.serves(9, None);
+        owners.serves(4, Some(one));
+        assert_eq!(
+            (owners.newest(), owners.served()),
+            (Some(two), Some(two)),
+            "an older one says nothing of the newest"
+        );
+        owners.serves(12, None);
+        assert_eq!((owners.newest(), owners.served()), (None, None), "a verdict of an owner whose record is deleted");
     }
 
     #[test]

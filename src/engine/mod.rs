@@ -7,16 +7,20 @@
 //! acknowledgement ─► chain: contiguous, or a jump
 //! ```
 //!
-//! Snapshots (a later step of the plan) will store a `partition::Partition` as of an input offset; `plan::Start`
-//! already names the offset that replay begins at.
+//! `snapshot` stores a `partition::Partition` as of an input offset; `plan::Start` names the offset that replay begins at.
 
 /// Counts the engine's changes that give the same log another state or other verdicts: an owner of a lower generation
-/// never takes a partition over, and a snapshot of another one is not restored.
+/// never takes a partition over, unless it is told to (`score.take_over`).
 pub const GENERATION: u32 = 1;
+
+/// Counts those of them that give another state: a snapshot of another one is not restored. Where only verdicts change,
+/// this stays, and a release that is told to take over goes back to its predecessor's snapshots without replay.
+pub const STATE_GENERATION: u32 = 1;
 
 pub mod chain;
 pub mod checkpoint;
 pub mod decisions;
+pub mod delivery;
 pub mod edition;
 pub mod emit;
 pub mod partition;

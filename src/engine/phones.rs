@@ -3,9 +3,10 @@
 //! Slots are walked by index, a slice at a time between batches: by the sweep, and by a snapshot's copying. A copy bears
 //! the offset it was made at, for records go on entering between two slices.
 
+use std::{collections::VecDeque, hash::BuildHasher};
+
 use bytes::{Buf, BufMut};
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
 
 use crate::domain::{
     history::{Footprint, History},
@@ -40,14 +41,17 @@ struct Walk {
     crowded: usize,
 }
 
+/// Slots that one slice of a copy looks at, vacant ones among them: a slab that emptied is walked in slices, too.
+pub const SLOTS_A_SLICE: usize = 32_768;
+
 /// A copy of all histories under way.
 #[derive(Debug, Default)]
 struct Copying {
     /// The next slot to copy.
     next: usize,
-    /// Copies of histories that were removed before their turn.
-    removed: Vec<u8>,
-    removed_count: u32,
+    /// Copies of histories that were removed before their turn, oldest first. They go before any other: a phone may be
+    /// there anew, and of two copies of a phone the later one counts.
+    removed: VecDeque<Vec<u8>>,
 }
 
 /// Where a phone's history is, until one is removed.
@@ -137,8 +141,9 @@ impl Phones {
         if let Some((copying, entry)) = self.copying.as_mut().zip(entry)
             && copying.next <= at as usize
         {
-            entry.put(offset, &mut copying.removed);
-            copying.removed_count += 1;
+            let mut copy = Vec::new();
+            entry.put(offset, &mut copy);
+            copying.removed.push_back(copy);
         }
     }
 
@@ -169,14 +174,20 @@ impl Phones {
         self.copying = Some(Copying::default());
     }
 
-    /// Appends copies to `out`, each as of `offset`, until it holds `bytes` or nothing is left; how many, and whether
-    /// that was all.
+    /// Appends copies to `out`, each as of `offset`, until it holds `bytes`, [`SLOTS_A_SLICE`] were looked at, or nothing
+    /// is left; how many, and whether that was all.
     pub fn copy(&mut self, offset: i64, bytes: usize, out: &mut Vec<u8>) -> (u32, bool) {
         let slots = self.chunks.len() * CHUNK;
         let Some(copying) = &mut self.copying else { return (0, true) };
-        out.append(&mut copying.removed);
-        let mut count = std::mem::take(&mut copying.removed_count);
-        while out.len() < bytes && copying.next < slots {
+        let mut count = 0;
+        while out.len() < bytes
+            && let Some(copy) = copying.removed.pop_front()
+        {
+            out.extend_from_slice(&copy);
+            count += 1;
+        }
+        let until = slots.min(copying.next + SLOTS_A_SLICE);
+        while out.len() < bytes && copying.next < until {
             let at = copying.next;
             copying.next += 1;
             if let Some(Some(entry)) = self.chunks[at / CHUNK].get(at % CHUNK) {
@@ -184,7 +195,7 @@ impl Phones {
                 count += 1;
             }
         }
-        let done = copying.next >= slots;
+        let done = copying.next >= slots && copying.removed.is_empty();
         if done {
             self.copying = None;
         }
@@ -281,3 +292,6 @@ fn slot(chunks: &[Vec<Slot>], at: u32) -> Option<&Entry> {
     let (chunk, within) = place(at);
     chunks[chunk][within].as_ref()
 }
+
+#[cfg(test)]
+mod tests;

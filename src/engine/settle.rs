@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::{
-    checkpoint::{Checkpoint, Elsewhere},
+    checkpoint::{Checkpoint, Elsewhere, Told},
     decisions::{Decisions, Maker},
-    edition::Edition,
+    edition::{Edition, Lineage},
     rule::{Fate, Reader, Record},
 };
 use crate::domain::{
@@ -34,10 +34,10 @@ pub struct Settling {
     /// Whether e and h were known where reading began: what the rule accepts since is exactly what counts.
     exact: bool,
     /// A place ahead at which e and h are known.
-    ahead: Option<Checkpoint>,
+    ahead: Option<Told>,
     doubt: Option<Doubt>,
-    /// What the last two owner records name: the newest is the reader's own.
-    editions: [Option<Edition>; 2],
+    /// The owners so far, and those before the newest record.
+    owners: [Lineage; 2],
     foreign: Option<String>,
     ignored: u64,
     first_gap: Option<(i64, i64)>,
@@ -69,8 +69,10 @@ pub struct Settled {
     pub witness: Option<Witness>,
     /// Why what was read cannot be all that was written.
     pub doubt: Option<Doubt>,
-    /// What the owner before worked with, where its record names it.
-    pub edition: Option<Edition>,
+    /// The owners up to the last record read.
+    pub owners: Lineage,
+    /// The same without the newest owner record: where that is the reader's own, those before it.
+    pub before: Lineage,
     /// Another log's short id, where an accepted verdict bears one.
     pub foreign: Option<String>,
     /// Zombies' verdicts ignored.
@@ -125,8 +127,11 @@ impl Settling {
 
     /// Goes on from a checkpoint, with the decisions of offsets up to its h (a snapshot's), in a log that begins at
     /// `log_start`. Where retention has taken records behind the checkpoint, reading begins at the log's start.
-    pub fn resume(from: Checkpoint, decisions: Decisions, log_start: i64, log: String) -> Self {
-        Self::reading(continuing(from, log_start), decisions, from.last, log)
+    pub fn resume(from: Told, decisions: Decisions, log_start: i64, log: String) -> Self {
+        let Told { checkpoint, edition } = from;
+        let mut settling = Self::reading(continuing(checkpoint, log_start), decisions, checkpoint.last, log);
+        settling.serves(checkpoint.epoch, edition);
+        settling
     }
 
     fn reading(reader: Reader, decisions: Decisions, least: i64, log: String) -> Self {
@@ -141,7 +146,7 @@ impl Settling {
             exact,
             ahead: None,
             doubt: None,
-            editions: [None; 2],
+            owners: [Lineage::default(); 2],
             foreign: None,
             ignored: 0,
             first_gap: None,
@@ -150,31 +155,45 @@ impl Settling {
 
     /// Settles on no less than the group's checkpoint says, in a verdict partition that now ends at `end`. Call it
     /// before the first record.
-    pub fn knowing(mut self, told: Result<Option<Checkpoint>, Elsewhere>, end: i64) -> Self {
-        match told {
-            Err(elsewhere) => self.doubt = Some(elsewhere.into()),
-            Ok(Some(Checkpoint { next, .. })) if next > end => self.doubt = Some(Doubt::Beyond { next, end }),
-            Ok(Some(checkpoint)) if checkpoint.next > self.reader.next() => self.ahead = Some(checkpoint),
-            Ok(Some(checkpoint)) if checkpoint.next == self.reader.next() => self.pass(checkpoint),
-            Ok(Some(checkpoint)) if self.reader.epoch().is_none() => {
-                // Retention has taken what lay behind it: its e still tells zombies from owners.
-                self.reader = continuing(checkpoint, self.reader.next());
-                self.least = self.least.max(checkpoint.last);
+    pub fn knowing(mut self, told: Result<Option<Told>, Elsewhere>, end: i64) -> Self {
+        let told = match told {
+            Ok(Some(told)) => told,
+            Ok(None) => return self,
+            Err(elsewhere) => {
+                self.doubt = Some(elsewhere.into());
+                return self;
             }
-            Ok(_) => {}
+        };
+        let Told { checkpoint, edition } = told;
+        if checkpoint.next > end {
+            self.doubt = Some(Doubt::Beyond { next: checkpoint.next, end });
+        } else if checkpoint.next > self.reader.next() {
+            self.ahead = Some(told);
+        } else if checkpoint.next == self.reader.next() {
+            self.pass(told);
+        } else if self.reader.epoch().is_none() {
+            // Retention has taken what lay behind it: its e still tells zombies from owners.
+            self.reader = continuing(checkpoint, self.reader.next());
+            self.least = self.least.max(checkpoint.last);
+            self.serves(checkpoint.epoch, edition);
         }
         self
     }
 
+    fn serves(&mut self, epoch: i64, edition: Option<Edition>) {
+        self.owners[0].serves(epoch, edition);
+    }
+
     fn pass_below(&mut self, offset: i64) {
-        if let Some(checkpoint) = self.ahead.take_if(|checkpoint| checkpoint.next <= offset) {
-            self.pass(checkpoint);
+        if let Some(told) = self.ahead.take_if(|told| told.checkpoint.next <= offset) {
+            self.pass(told);
         }
     }
 
     /// The place of a checkpoint is reached.
-    fn pass(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { next, epoch, last } = checkpoint;
+    fn pass(&mut self, told: Told) {
+        let Checkpoint { next, epoch, last } = told.checkpoint;
+        self.serves(epoch, told.edition);
         if !self.exact {
             let (at, epoch) = (self.reader.next(), self.reader.epoch().map_or(epoch, |known| known.max(epoch)));
             self.reader = Reader::new(at, Some(epoch), at).after(Some(last));
@@ -195,8 +214,12 @@ impl Settling {
         let fate = self.reader.take(offset, record);
         match (fate, record, head) {
             (Fate::Ignored, ..) => self.ignored += 1,
-            (Fate::Owner, _, Some(head)) => self.editions = [self.editions[1], Edition::of(&head)],
-            (Fate::Accepted { gap }, Record::Verdict { source, previous, .. }, Some(head)) => {
+            (Fate::Owner, _, Some(head)) => {
+                self.owners[1] = self.owners[0];
+                self.owners[0].owner(offset, Edition::of(&head));
+            }
+            (Fate::Accepted { gap }, Record::Verdict { epoch, source, previous }, Some(head)) => {
+                self.serves(epoch, None);
                 if gap && self.first_gap.is_none() {
                     self.first_gap = Some((before.unwrap_or(-1), previous));
                 }
@@ -237,7 +260,7 @@ impl Settling {
             witness,
             least,
             doubt,
-            editions: [edition, _],
+            owners: [owners, before],
             foreign,
             ignored,
             first_gap,
@@ -246,7 +269,7 @@ impl Settling {
         // -1 stands for "before the very first", not for an offset.
         let last = Some(reader.last().unwrap_or(-1).max(least)).filter(|last| *last >= 0);
         let untouched = last.is_none() && reader.last() == Some(-1);
-        Settled { last, untouched, decisions, skipped, witness, doubt, edition, foreign, ignored, first_gap }
+        Settled { last, untouched, decisions, skipped, witness, doubt, owners, before, foreign, ignored, first_gap }
     }
 }
 

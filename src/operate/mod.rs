@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     domain::{identity::LogId, verdict::Head},
     engine::{
-        checkpoint::{Between, Checkpoint},
+        checkpoint::{Between, Told},
         decisions::Decisions,
         edition::{Edition, Superseded},
         partition::Place,
@@ -129,8 +129,6 @@ pub struct Owner {
     /// When it was written.
     #[serde(rename = "decided_at")]
     pub since: String,
-    #[serde(skip)]
-    edition: Option<Edition>,
 }
 
 /// What the verdict partition says, up to its end or to a given epoch.
@@ -197,27 +195,29 @@ impl Desk {
         let between =
             Between { log: log.clone(), verdicts: self.layout.verdict_log.to_string().chars().take(8).collect() };
         let committed = self.transactions.committed(partition, &self.stop)?;
-        let told = committed.map_or(Ok(None), |text| Checkpoint::from_text(&text, &between));
+        let told = committed.map_or(Ok(None), |text| Told::from_text(&text, &between));
         let span = self.verdicts.span(partition, &self.stop)?;
         let end = end.unwrap_or(span.end);
-        let fits = |at: &Checkpoint| (span.start..=end).contains(&at.next);
+        let fits = |at: &Told| (span.start..=end).contains(&at.checkpoint.next);
         let from = told.as_ref().ok().copied().flatten().filter(fits);
+        let mut owner = None;
+        let mut edition = from.and_then(|at| at.edition);
+        if let Some(epoch) = from.map(|at| at.checkpoint.epoch).filter(|epoch| *epoch >= span.start) {
+            self.verdicts.read_range(partition, epoch, epoch + 1, &self.stop, |offset, value| {
+                let value = value.unwrap_or_default();
+                owner = Owner::read(offset, value);
+                edition = edition.or_else(|| Head::parse(value).as_ref().and_then(Edition::of));
+            })?;
+        }
         let settling = match from {
-            Some(at) => Settling::resume(at, Decisions::default(), span.start, log),
+            Some(at) => Settling::resume(Told { edition, ..at }, Decisions::default(), span.start, log),
             None => Settling::new(span.start, log),
         };
         let mut settling = settling.knowing(told, span.end);
-        let mut owner = None;
-        let own = |offset, value: &[u8]| Owner::read(offset, value);
-        if let Some(Checkpoint { epoch, .. }) = from.filter(|at| at.epoch >= span.start) {
-            self.verdicts.read_range(partition, epoch, epoch + 1, &self.stop, |offset, value| {
-                owner = value.and_then(|value| own(offset, value));
-            })?;
-        }
         self.verdicts.read_range(partition, settling.next(), end, &self.stop, |offset, value| {
             let value = value.unwrap_or_default();
             if settling.take(offset, value) == Fate::Owner {
-                owner = own(offset, value);
+                owner = Owner::read(offset, value);
             }
         })?;
         Ok(Past { settled: settling.finish(), owner, verdicts: Span { start: span.start, end } })
@@ -226,7 +226,6 @@ impl Desk {
 
 impl Owner {
     fn read(epoch: i64, value: &[u8]) -> Option<Self> {
-        let edition = Edition::of(&Head::parse(value)?);
-        Some(Self { epoch, edition, ..serde_json::from_slice(value).ok()? })
+        Some(Self { epoch, ..serde_json::from_slice(value).ok()? })
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     },
     kafka::tail::Span,
     model::{folder::Model, scorer::Scorer},
-    shard::{guarded, is_anchored, is_misrouted, read_snapshot, record, watch_panics},
+    shard::{found_at, guarded, is_misrouted, read_snapshot, record, watch_panics},
     snapshot::{Depot, DepotError, Name},
 };
 
@@ -145,7 +145,7 @@ impl Desk {
             for name in fitting {
                 match self.restored(&depot, partition, name, input) {
                     Ok(Restored { head, partition, decisions, .. }) => {
-                        let settling = Settling::resume(head.checkpoint, decisions, verdict_start, log);
+                        let settling = Settling::resume(head.told(), decisions, verdict_start, log);
                         return Ok(Begin { partition, settling });
                     }
                     Err(Unfit::Refused(why)) => notes.push(format!("snapshot {name} is passed over: {why}")),
@@ -170,10 +170,9 @@ impl Desk {
         if from < input.start {
             return Err(Unfit::Refused(format!("the input begins at {}, behind its own begin {from}", input.start)));
         }
-        if let Some(anchor) = restored.head.anchor.filter(|anchor| anchor.offset >= input.start)
-            && !is_anchored(&mut self.transactions, partition, anchor, &self.stop).map_err(OperateError::from)?
-        {
-            return Err(Refused::Anchor { offset: anchor.offset }.into());
+        if let Some(anchor) = restored.head.anchor_in(input.start) {
+            let found = found_at(&mut self.transactions, partition, anchor.offset, &self.stop);
+            anchor.check(found.map_err(OperateError::from)?)?;
         }
         Ok(restored)
     }

@@ -57,9 +57,9 @@ impl Desk {
     pub fn may_skip(&mut self, partition: i32, offset: i64) -> Result<(), OperateError> {
         self.check(partition)?;
         let past = self.past(partition, None)?;
-        if let Some(owner) = past.owner.as_ref().filter(|_| !self.config.score.take_over) {
-            let own = Edition::own(&self.config.rules);
-            own.follows(owner.edition).map_err(|superseded| OperateError::Superseded { partition, superseded })?;
+        if !self.config.score.take_over {
+            let follows = Edition::own(&self.config.rules).follows(past.settled.owners);
+            follows.map_err(|superseded| OperateError::Superseded { partition, superseded })?;
         }
         self.first_above(partition, offset, &past, None).map(|_| ())
     }

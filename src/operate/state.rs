@@ -7,12 +7,9 @@ use serde::Serialize;
 use super::{Desk, OperateError, Owner, Past, Process};
 use crate::{
     domain::transaction::wire_enum,
-    engine::{
-        plan::{Logs, plan},
-        snapshot::{FrameReader, Head, Refused},
-    },
-    shard::wall_time,
-    snapshot::{Depot, DepotError, Name},
+    engine::plan::{Logs, plan},
+    shard::{read_head, wall_time},
+    snapshot::{Depot, DepotError},
 };
 
 wire_enum! {
@@ -109,42 +106,12 @@ impl Desk {
 
 fn newest(depot: &Depot, partition: i32) -> Result<Option<SnapshotState>, DepotError> {
     let Some(name) = depot.list(partition)?.into_iter().next() else { return Ok(None) };
-    let (age_s, fault) = match head(depot, partition, name) {
+    let (age_s, fault) = match read_head(depot, partition, name) {
         Ok(head) => {
             let age_ms = (wall_time().0 / 1_000 - head.taken_at_ms).max(0);
             (Some(Duration::from_millis(age_ms as u64).as_secs()), None)
         }
-        Err(fault) => (None, Some(fault)),
+        Err(fault) => (None, Some(fault.to_string())),
     };
     Ok(Some(SnapshotState { end: name.end, age_s, fault }))
-}
-
-/// What a snapshot's first frame says; the rest is not read.
-fn head(depot: &Depot, partition: i32, name: Name) -> Result<Head, String> {
-    /// Ends the reading: with what was looked for, or with why it is not there.
-    enum End {
-        Found(Box<Head>),
-        Failed(String),
-    }
-    impl From<DepotError> for End {
-        fn from(error: DepotError) -> Self {
-            Self::Failed(error.to_string())
-        }
-    }
-    impl From<Refused> for End {
-        fn from(refused: Refused) -> Self {
-            Self::Failed(refused.to_string())
-        }
-    }
-    let mut frames = FrameReader::new().map_err(|refused| refused.to_string())?;
-    let read = depot.read(partition, name, |piece| {
-        frames.feed(piece);
-        let Some((_, raw)) = frames.frame()? else { return Ok(()) };
-        Err(serde_json::from_slice(raw).map_or_else(|error| End::Failed(error.to_string()), End::Found))
-    });
-    match read {
-        Err(End::Found(head)) => Ok(*head),
-        Err(End::Failed(why)) => Err(why),
-        Ok(_) => Err(String::from("it is cut off")),
-    }
 }

@@ -15,10 +15,11 @@ use super::{
     context::Notice,
     deliver::Verdicts,
     letters::Settled,
-    slot::{Slot, Stage},
+    slot::{Held, Slot, Stage},
 };
 use crate::{
     domain::history::Footprint,
+    engine::delivery::release,
     telemetry::facts::{BrokerBack, BrokerLost, DeadLettered, Fact, PartitionPaused, PartitionResumed},
 };
 
@@ -79,17 +80,15 @@ impl Shard {
             if !matches!(slot.stage, Stage::Live | Stage::Replaying { .. } | Stage::Leaving { clean: true }) {
                 continue;
             }
-            while let Some(held) = slot.held.front() {
-                if held.letter.is_some_and(|letter| self.letters.is_waiting(letter)) {
-                    break;
-                }
-                let (key, source) = (held.key.as_deref(), held.source);
-                let answer = self.verdicts.send(slot.partition, slot.generation, key, &held.value, &held.trace);
-                if !slot.is_sent(answer, source) {
-                    break;
-                }
-                slot.held.pop_front();
-            }
+            let mut held = std::mem::take(&mut slot.held);
+            let waits = |held: &Held| held.letter.is_some_and(|letter| self.letters.is_waiting(letter));
+            let sent = |held: &Held| {
+                let Held { source, key, value, trace, .. } = held;
+                let answer = self.verdicts.send(slot.partition, slot.generation, key.as_deref(), value, trace);
+                slot.is_sent(answer, *source)
+            };
+            release(&mut held, waits, sent);
+            slot.held = held;
         }
         let refused = |slot: &mut Slot| Some((slot.partition, slot.refused.take()?));
         let refused: Vec<(i32, KafkaError)> = self.slots.values_mut().filter_map(refused).collect();
@@ -152,13 +151,12 @@ impl Shard {
     /// nothing: what is still owned afterwards is committed again.
     pub(super) fn commit(&mut self) {
         let failed = self.input.consumer.context().commit_failed();
-        let between = self.shared.between();
         let mut offsets = Vec::new();
         for slot in self.slots.values_mut() {
             let Some(checkpoint) = slot.checkpoint() else { continue };
             if failed || slot.committed != Some(checkpoint) {
                 (slot.committed, slot.known) = (Some(checkpoint), Some(checkpoint));
-                offsets.push((slot.partition, slot.next_undelivered(), checkpoint.to_text(&between)));
+                offsets.push((slot.partition, slot.next_undelivered(), self.shared.text_of(checkpoint)));
             }
         }
         if let Err(error) = self.input.commit(offsets.into_iter(), CommitMode::Async) {

@@ -69,7 +69,7 @@ use poison::Crashes;
 pub use poison::set_trap;
 pub(crate) use poison::{guarded, watch_panics};
 use recover::Recoveries;
-pub(crate) use restore::{is_anchored, read as read_snapshot};
+pub(crate) use restore::{found_at, read as read_snapshot, read_head};
 use slot::Slot;
 use snapshots::Snapshots;
 pub(crate) use step::record;

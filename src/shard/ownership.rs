@@ -27,7 +27,7 @@ use crate::{
     },
     engine::{
         chain::{Chain, Link},
-        edition::{Edition, Superseded},
+        edition::{Edition, Lineage, Superseded},
         partition::{Partition, Place},
         plan::{Logs, Lost, plan},
         settle::Settled,
@@ -106,9 +106,14 @@ impl Shard {
                 continue;
             };
             match (answer, slot.stage) {
-                (Answer::Looked { edition }, Stage::Looking) => self.looked(partition, edition),
+                (Answer::Looked { owners }, Stage::Looking) => self.looked(partition, owners),
                 (Answer::Settled { settled, logs, base }, Stage::Settling) => {
                     self.settled(partition, *settled, logs, base)
+                }
+                (Answer::Later, Stage::Settling) => {
+                    if let Some(epoch) = slot.epoch() {
+                        self.recoveries.settle(slot.ticket(), epoch);
+                    }
                 }
                 (Answer::Checked { next, newer }, Stage::Checking { .. }) => self.checked(partition, next, newer),
                 _ => {}
@@ -177,17 +182,17 @@ impl Shard {
         }
     }
 
-    fn looked(&mut self, partition: i32, last: Option<Edition>) {
-        match self.may_follow(last) {
+    fn looked(&mut self, partition: i32, owners: Lineage) {
+        match self.may_follow(owners) {
             Ok(()) => self.claim(partition),
             Err(superseded) => self.refuse(partition, &superseded.to_string()),
         }
     }
 
-    /// Whether partitions of an owner of that edition are taken.
-    fn may_follow(&self, last: Option<Edition>) -> Result<(), Superseded> {
+    /// Whether a partition that these owned is taken.
+    fn may_follow(&self, owners: Lineage) -> Result<(), Superseded> {
         let config = &self.shared.config;
-        if config.score.take_over { Ok(()) } else { Edition::own(&config.rules).follows(last) }
+        if config.score.take_over { Ok(()) } else { Edition::own(&config.rules).follows(owners) }
     }
 
     fn claim(&mut self, partition: i32) {
@@ -241,8 +246,8 @@ impl Shard {
         if let Some((expected, found)) = settled.first_gap {
             GapSeen { partition, expected, found }.emit(&telemetry);
         }
-        // The record that it was taken with is there: where this comes to light only now, the one before stands still.
-        if let Err(superseded) = self.may_follow(settled.edition) {
+        // The record that it was taken with is there. It keeps nobody out, for its owner never served.
+        if let Err(superseded) = self.may_follow(settled.before) {
             return self.refuse(partition, &superseded.to_string());
         }
         let held = base.as_ref().map(|base| base.partition.next());
@@ -338,7 +343,7 @@ impl Shard {
     /// A synchronous commit, which the group's generation fences, tells whether the partition is still ours.
     fn ask_group(&mut self, partition: i32) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
-        let known = slot.known.map(|checkpoint| checkpoint.to_text(&self.shared.between()));
+        let known = slot.known.map(|checkpoint| self.shared.text_of(checkpoint));
         let offset = (partition, slot.next_undelivered(), known.unwrap_or_default());
         match self.input.commit([offset].into_iter(), CommitMode::Sync) {
             Ok(()) => self.claim_anew(partition, Duration::ZERO),

@@ -8,18 +8,18 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
     Shared,
-    restore::{self, Base, Found},
+    restore::{self, Base, Found, Sought},
 };
 use crate::{
     config::Config,
     domain::verdict::Head,
     engine::{
-        edition::Edition,
+        edition::Lineage,
         plan::Logs,
         settle::{Settled, Settling},
     },
@@ -43,10 +43,10 @@ enum Question {
 /// An answer.
 #[derive(Debug)]
 pub enum Answer {
-    /// The partition may be claimed, as far as its last owner's edition goes.
+    /// Whom the partition comes from.
     Looked {
-        /// That one's, where it is known.
-        edition: Option<Edition>,
+        /// Those before, as far as they are known.
+        owners: Lineage,
     },
     /// The past is settled.
     Settled {
@@ -57,6 +57,8 @@ pub enum Answer {
         /// The state, where a snapshot gave it.
         base: Option<Box<Base>>,
     },
+    /// The snapshots do not answer: the past is to be settled again, once others had their turn.
+    Later,
     /// What lies behind a jump was read.
     Checked {
         /// One past the last offset read.
@@ -84,6 +86,8 @@ pub struct Ticket {
     pub partition: i32,
     /// The slot's generation: answers for earlier ones are dropped.
     pub generation: usize,
+    /// When the ownership began.
+    pub since: Instant,
     /// Set when nobody waits for the answer any more.
     pub abandoned: Arc<AtomicBool>,
 }
@@ -180,7 +184,7 @@ impl Worker {
         while !abandoned.load(Ordering::Relaxed) {
             let tried = self.readers().and_then(|(readers, shared)| match question {
                 Question::Look => readers.look(*partition, shared, abandoned),
-                Question::Settle { epoch } => readers.settle(*partition, epoch, shared, abandoned),
+                Question::Settle { epoch } => readers.settle(ticket, epoch, shared),
                 Question::Check { from, epoch } => readers.check(*partition, from, epoch, abandoned),
             });
             match tried {
@@ -208,9 +212,15 @@ impl Worker {
 
 impl Readers {
     /// From the newest snapshot that fits, or from the logs' starts.
-    fn settle(&mut self, partition: i32, epoch: i64, shared: &Shared, stop: &AtomicBool) -> Result<Answer, TailError> {
-        if let Some(Found { base, settled, logs }) = restore::newest(self, shared, partition, epoch, stop)? {
-            return Ok(Answer::Settled { settled: Box::new(settled), logs, base: Some(Box::new(base)) });
+    fn settle(&mut self, ticket: &Ticket, epoch: i64, shared: &Shared) -> Result<Answer, TailError> {
+        let (partition, stop) = (ticket.partition, &*ticket.abandoned);
+        match restore::newest(self, shared, ticket, epoch)? {
+            Sought::Found(found) => {
+                let Found { base, settled, logs } = *found;
+                return Ok(Answer::Settled { settled: Box::new(settled), logs, base: Some(Box::new(base)) });
+            }
+            Sought::Away => return Ok(Answer::Later),
+            Sought::Nothing => {}
         }
         let told = self.told(partition, shared, stop)?;
         let Span { start: verdict_start, end } = self.verdicts.span(partition, stop)?;

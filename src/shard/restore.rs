@@ -10,23 +10,27 @@ use std::{
 use rdkafka::message::Message;
 use thiserror::Error;
 
-use super::{Shared, ownership::wall_time, recover::Readers};
+use super::{
+    Shared,
+    ownership::wall_time,
+    recover::{Readers, Ticket},
+};
 use crate::{
     engine::{
         partition::{Partition, Place},
         plan::Logs,
-        settle::{Settled, Settling},
-        snapshot::{Anchor, Refused, Restored, Restoring, SnapshotIdentity},
+        settle::Settled,
+        snapshot::{Anchor, FrameReader, Head, Refused, Restored, Restoring, SnapshotIdentity, newest_that_fits},
     },
     kafka::tail::{RangeReader, Span, TailError},
     snapshot::{Depot, DepotError, Name},
     telemetry::{
         Fact,
-        snapshot::{SnapshotRefused, SnapshotRestored},
+        snapshot::{SnapshotRefused, SnapshotRestored, SnapshotsAwaited},
     },
 };
 
-/// How often a store that does not answer is asked before the log is replayed instead.
+/// How often a store that does not answer is asked before a log that begins at offset 0 is replayed instead.
 const TRIES: usize = 5;
 
 /// The pause between them.
@@ -50,7 +54,7 @@ pub(super) struct Found {
 
 /// Why one snapshot is passed over.
 #[derive(Debug, Error)]
-enum PassedOver {
+pub(crate) enum PassedOver {
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error(transparent)]
@@ -59,35 +63,63 @@ enum PassedOver {
     Tail(#[from] TailError),
 }
 
-/// The newest snapshot of `partition` that fits, with all verdicts below `epoch` settled behind it; `None` where none
-/// does.
-pub(super) fn newest(
-    readers: &mut Readers,
-    shared: &Shared,
-    partition: i32,
-    epoch: i64,
-    stop: &AtomicBool,
-) -> Result<Option<Found>, TailError> {
-    let Some(depot) = &shared.depot else { return Ok(None) };
-    let names = match patiently(|| Ok(depot.list(partition)?)) {
-        Ok(names) => names,
-        Err(error) => {
-            let why = error.to_string();
-            SnapshotRefused { partition, name: "all", why: &why }.emit(&shared.telemetry);
-            return Ok(None);
+/// What looking for a snapshot came to.
+pub(super) enum Sought {
+    /// The newest that fits, with all verdicts behind it settled.
+    Found(Box<Found>),
+    /// None fits: the log is replayed.
+    Nothing,
+    /// The store does not answer, and without it state would begin anew: the question is asked again.
+    Away,
+}
+
+/// How the search for a snapshot ends before all of them are passed over.
+enum Ended {
+    Tail(TailError),
+    Away(String),
+}
+
+/// The newest snapshot of the ticket's partition that fits, with all verdicts below `epoch` settled.
+///
+/// A store that does not answer is asked a few times, and then the log is replayed, which gives the same state where it
+/// still begins at offset 0. Where retention has taken its head, the store is waited for.
+pub(super) fn newest(readers: &mut Readers, shared: &Shared, ticket: &Ticket, epoch: i64) -> Result<Sought, TailError> {
+    let Some(depot) = &shared.depot else { return Ok(Sought::Nothing) };
+    let (partition, stop) = (ticket.partition, &*ticket.abandoned);
+    let give_up = shared.config.snapshots.give_up;
+    let is_given_up = give_up.is_some_and(|after| ticket.since.elapsed() >= after);
+    let waits = !is_given_up && readers.transactions.span(partition, stop)?.start > 0;
+    let tries = if waits { 1 } else { TRIES };
+    let passed_over = |name: &str, why: PassedOver| match why {
+        PassedOver::Tail(error) => Err(Ended::Tail(error)),
+        PassedOver::Depot(error) if waits && error.may_pass() => Err(Ended::Away(error.to_string())),
+        other => {
+            let why = other.to_string();
+            SnapshotRefused { partition, name, why: &why }.emit(&shared.telemetry);
+            Ok(())
         }
     };
-    for name in names {
-        match try_one(readers, shared, depot, partition, name, epoch, stop) {
-            Ok(found) => return Ok(Some(found)),
-            Err(PassedOver::Tail(error)) => return Err(error),
-            Err(other) => {
-                let (name, why) = (name.to_string(), other.to_string());
-                SnapshotRefused { partition, name: &name, why: &why }.emit(&shared.telemetry);
-            }
+    let names = patiently(tries, || Ok(depot.list(partition)?));
+    let sought = match names.map_err(|error| passed_over("all", error)) {
+        Ok(names) => newest_that_fits(
+            names,
+            |name| try_one(readers, shared, depot, (partition, name), (epoch, tries), stop),
+            |name, why| passed_over(&name.to_string(), why),
+        ),
+        Err(ended) => ended.map(|()| None),
+    };
+    match sought {
+        Ok(found) => {
+            shared.telemetry.health.partition_waits(partition, None);
+            Ok(found.map_or(Sought::Nothing, |found| Sought::Found(Box::new(found))))
+        }
+        Err(Ended::Tail(error)) => Err(error),
+        Err(Ended::Away(why)) => {
+            SnapshotsAwaited { partition, why: &why }.emit(&shared.telemetry);
+            thread::sleep(AGAIN);
+            Ok(Sought::Away)
         }
     }
-    Ok(None)
 }
 
 /// Reads a snapshot whole, without looking at any log.
@@ -104,13 +136,27 @@ pub(crate) fn read<E: From<DepotError> + From<Refused>>(
     Ok(restoring.finish()?)
 }
 
+/// What a snapshot says of itself; the rest is not read.
+///
+/// # Errors
+/// The store fails, or the snapshot is refused.
+pub(crate) fn read_head(depot: &Depot, partition: i32, name: Name) -> Result<Head, PassedOver> {
+    let mut frames = FrameReader::new()?;
+    let mut head = None;
+    depot.read_while(partition, name, |piece| {
+        frames.feed(piece);
+        head = Head::first_of(&mut frames)?;
+        Ok::<_, PassedOver>(head.is_none())
+    })?;
+    Ok(head.ok_or_else(|| Refused::Damaged(String::from("it is cut off")))?)
+}
+
 fn try_one(
     readers: &mut Readers,
     shared: &Shared,
     depot: &Depot,
-    partition: i32,
-    name: Name,
-    epoch: i64,
+    (partition, name): (i32, Name),
+    (epoch, tries): (i64, usize),
     stop: &AtomicBool,
 ) -> Result<Found, PassedOver> {
     let began = Instant::now();
@@ -118,25 +164,19 @@ fn try_one(
     let rules = Arc::new(shared.config.rules.clone());
     let own = SnapshotIdentity::new(&place, shared.verdict_log.clone(), &rules);
     let begin = || Restoring::new(Arc::clone(&rules), place.clone(), own.clone());
-    let mut restored = patiently(|| read::<PassedOver>(depot, name, begin()?, partition))?;
+    let mut restored = patiently(tries, || read::<PassedOver>(depot, name, begin()?, partition))?;
+    restored.check_name(name.end, name.epoch)?;
     let (head, end) = (restored.head.clone(), restored.end);
-    if end.end != name.end {
-        return Err(Refused::Damaged(String::from("its name is another snapshot's")).into());
-    }
-    let decisions = std::mem::take(&mut restored.decisions);
     let told = readers.told(partition, shared, stop)?;
     let Span { start: verdict_start, end: verdict_end } = readers.verdicts.span(partition, stop)?;
-    let mut settling =
-        Settling::resume(head.checkpoint, decisions, verdict_start, shared.log.short()).knowing(told, verdict_end);
+    let mut settling = restored.settling(told, (verdict_start, verdict_end), shared.log.short());
     readers.verdicts.read_range(partition, settling.next(), epoch + 1, stop, |offset, value| {
         settling.take(offset, value.unwrap_or_default());
     })?;
     let settled = settling.finish();
     let input = readers.transactions.span(partition, stop)?;
-    if let Some(anchor) = head.anchor.filter(|anchor| anchor.offset >= input.start)
-        && !is_anchored(&mut readers.transactions, partition, anchor, stop)?
-    {
-        return Err(Refused::Anchor { offset: anchor.offset }.into());
+    if let Some(anchor) = head.anchor_in(input.start) {
+        anchor.check(found_at(&mut readers.transactions, partition, anchor.offset, stop)?)?;
     }
     let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
     let state = restored.fit(&settled, &logs)?;
@@ -147,31 +187,31 @@ fn try_one(
     Ok(Found { base: Base { partition: state, age }, settled, logs })
 }
 
-/// Reads the anchor again: whether it is the record that the snapshot was taken behind.
+/// The record at `offset`, as an anchor.
 ///
 /// # Errors
 /// The log cannot be read there.
-pub(crate) fn is_anchored(
+pub(crate) fn found_at(
     transactions: &mut RangeReader,
     partition: i32,
-    anchor: Anchor,
+    offset: i64,
     stop: &AtomicBool,
-) -> Result<bool, TailError> {
+) -> Result<Option<Anchor>, TailError> {
     let mut found = None;
-    transactions.read_messages(partition, anchor.offset, anchor.offset + 1, stop, |message| {
+    transactions.read_messages(partition, offset, offset + 1, stop, |message| {
         let at = message.timestamp().to_millis();
         found = Some(Anchor::of(message.offset(), at, message.key(), message.payload()));
     })?;
-    Ok(found == Some(anchor))
+    Ok(found)
 }
 
-/// Asks a store again that does not answer.
-fn patiently<T>(mut ask: impl FnMut() -> Result<T, PassedOver>) -> Result<T, PassedOver> {
+/// Asks a store again that does not answer, so many times in all.
+fn patiently<T>(tries: usize, mut ask: impl FnMut() -> Result<T, PassedOver>) -> Result<T, PassedOver> {
     let mut tried = 0;
     loop {
         tried += 1;
         match ask() {
-            Err(PassedOver::Depot(error)) if tried < TRIES && error.may_pass() => {
+            Err(PassedOver::Depot(error)) if tried < tries && error.may_pass() => {
                 tracing::debug!(%error, "the snapshots are asked for again");
                 thread::sleep(AGAIN);
             }

@@ -13,7 +13,8 @@ use rdkafka::error::KafkaError;
 
 use super::recover::Ticket;
 use crate::engine::{
-    chain::Chain, checkpoint::Checkpoint, decisions::Decisions, partition::Partition, settle::Witness,
+    chain::Chain, checkpoint::Checkpoint, decisions::Decisions, delivery::is_delivered_below, partition::Partition,
+    settle::Witness,
 };
 
 /// Where a partition is on its way from assigned to live and back.
@@ -169,7 +170,7 @@ impl Slot {
     /// For questions about this ownership.
     pub fn ticket(&self) -> Ticket {
         let abandoned = Arc::clone(&self.abandoned.0);
-        Ticket { partition: self.partition, generation: self.generation, abandoned }
+        Ticket { partition: self.partition, generation: self.generation, since: self.since, abandoned }
     }
 
     /// Verdicts not yet acknowledged.
@@ -202,8 +203,7 @@ impl Slot {
 
     /// Whether every verdict about an input offset below `end` is acknowledged.
     pub fn is_delivered_below(&self, end: i64) -> bool {
-        let held = self.held.front().map(|held| held.source);
-        self.inflight.front().copied().into_iter().chain(held).all(|source| source >= end)
+        is_delivered_below(end, self.inflight.front().copied(), self.held.front().map(|held| held.source))
     }
 
     /// The program failed on the record at `offset`: its state is not used again, and nothing from there on goes out.

@@ -18,11 +18,13 @@ use super::{
     slot::{Slot, Stage},
 };
 use crate::{
+    domain::policy::POLICY_VERSION,
     engine::{
+        GENERATION,
         partition::{Partition, Place},
         snapshot::{Anchor, End, Head, Part, SnapshotIdentity, Taking},
     },
-    snapshot::{Busy, Depot, Name, Outcome, SnapshotWriter},
+    snapshot::{Busy, Depot, Ending, Name, Outcome, SnapshotWriter},
     telemetry::{
         Fact, Telemetry,
         snapshot::{SnapshotFailed, SnapshotWritten},
@@ -61,6 +63,8 @@ struct Due {
 
 /// The snapshot under way.
 struct Current {
+    /// The writer's number of it.
+    number: u64,
     partition: i32,
     generation: usize,
     epoch: i64,
@@ -79,7 +83,7 @@ impl Snapshots {
     /// The writer's thread cannot be started.
     pub fn start(shard: usize, depot: Depot, shared: &Shared) -> std::io::Result<Self> {
         Ok(Self {
-            writer: SnapshotWriter::start(shard, depot)?,
+            writer: SnapshotWriter::start(shard, depot, shared.config.snapshots.format)?,
             interval: shared.config.snapshots.interval,
             verdict_log: shared.verdict_log.clone(),
             due: HashMap::new(),
@@ -136,12 +140,14 @@ impl Snapshots {
             version: String::from(env!("CARGO_PKG_VERSION")),
             model: format!("{}/{}", model.name, model.version),
             features_hash: rules.features_hash(),
+            policy: Some(POLICY_VERSION.to_owned()),
+            engine_generation: Some(GENERATION),
         };
-        if !self.writer.begin(slot.partition, checkpoint.epoch) {
-            return None;
-        }
+        let head = head.in_format(shared.config.snapshots.format);
+        let number = self.writer.begin(slot.partition, checkpoint.epoch)?;
         let (taking, part) = Taking::begin(&head, engine);
         Some(Current {
+            number,
             partition: slot.partition,
             generation: slot.generation,
             epoch: checkpoint.epoch,
@@ -156,17 +162,26 @@ impl Snapshots {
 
     /// Goes on with what is under way; once a turn.
     pub fn pursue(&mut self, slots: &mut Slots, telemetry: &Telemetry) {
-        let Some(current) = &mut self.current else { return };
-        if let Some(outcome) = self.writer.outcome() {
-            return self.settle(outcome, slots, telemetry);
-        }
-        let owned = slots.get_mut(&current.partition).filter(|slot| slot.generation == current.generation);
-        let Some(slot) = owned.filter(|slot| matches!(slot.stage, Stage::Live | Stage::Checking { .. })) else {
-            // The ownership it was begun in is over. What is written of it is given up as soon as the writer listens.
-            if current.asked || self.writer.abort() {
-                self.current = None;
+        while let Some(Outcome { number, end }) = self.writer.outcome() {
+            // Of one that was asked for in an ownership that is over, nobody waits for the outcome.
+            if let Some(current) = self.current.take_if(|current| current.number == number) {
+                self.settle(current, end, slots, telemetry);
             }
-            return;
+        }
+        let Some(current) = &mut self.current else { return };
+        let owned = slots.get_mut(&current.partition).filter(|slot| slot.generation == current.generation);
+        let slot = match owned {
+            Some(slot) if matches!(slot.stage, Stage::Live | Stage::Checking { .. }) => slot,
+            over => {
+                // The ownership it was begun in is over. What is written of it is given up as soon as the writer listens.
+                if let Some(engine) = over.and_then(|slot| slot.engine.as_mut()) {
+                    Taking::stop(engine);
+                }
+                if current.asked || self.writer.abort() {
+                    self.current = None;
+                }
+                return;
+            }
         };
         if let Some(part) = current.waiting.take()
             && let Err(Busy(part)) = self.writer.part(part)
@@ -183,13 +198,12 @@ impl Snapshots {
         }
     }
 
-    /// The writer is done with the one under way, one way or the other.
-    fn settle(&mut self, outcome: Outcome, slots: &mut Slots, telemetry: &Telemetry) {
-        let Some(current) = self.current.take() else { return };
+    /// The writer is done with the one that was under way, one way or the other.
+    fn settle(&mut self, current: Current, end: Ending, slots: &mut Slots, telemetry: &Telemetry) {
         let partition = current.partition;
         let due = self.due.entry(partition);
-        match outcome {
-            Outcome::Published { bytes } => {
+        match end {
+            Ending::Published { bytes } => {
                 if let Some(End { end, phones, .. }) = current.taking.end() {
                     SnapshotWritten { partition, end, phones, bytes, took: current.begun.elapsed() }.emit(telemetry);
                 }
@@ -197,7 +211,7 @@ impl Snapshots {
                     *due = Due { at: current.begun + self.interval, since: current.begun, next: current.from, ..*due };
                 });
             }
-            Outcome::Failed(why) => {
+            Ending::Failed(why) => {
                 SnapshotFailed { partition, why: &why }.emit(telemetry);
                 due.and_modify(|due| due.at = Instant::now() + self.interval);
                 let slot = slots.get_mut(&partition).filter(|slot| slot.generation == current.generation);
@@ -231,3 +245,6 @@ impl Current {
         self.resume = Instant::now() + now.elapsed() * REST;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,10 +7,12 @@ use std::{
     fs,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use object_store::{
-    MultipartUpload, ObjectMeta, ObjectStore, PutPayload, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
+    MultipartUpload, ObjectMeta, ObjectStore, PutPayload, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem,
+    path::Path,
 };
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -19,6 +21,10 @@ use super::{Name, name::superseded};
 
 /// Bytes asked for and sent at a time: S3 wants parts of 5 MiB at least.
 const PIECE: usize = 8 << 20;
+
+/// How often one request is tried again, and within what time: whoever asks has a rhythm of its own.
+const RETRIES: usize = 2;
+const RETRY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why the depot cannot be used.
 #[derive(Debug, Error)]
@@ -43,9 +49,10 @@ pub enum DepotError {
 }
 
 impl DepotError {
-    /// Whether asking again may help: the store did not answer, rather than having answered that there is nothing.
+    /// Whether asking again may help: the store did not say that there is nothing. One that refuses these credentials
+    /// may still hold what is looked for.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Store(object_store::Error::Generic { .. }))
+        matches!(self, Self::Store(error) if !matches!(error, object_store::Error::NotFound { .. }))
     }
 }
 
@@ -113,7 +120,8 @@ impl Depot {
             }
             Some(("s3", rest)) => {
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-                let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build()?;
+                let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_WITHIN, ..RetryConfig::default() };
+                let store = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build()?;
                 let prefix = Path::parse(prefix.trim_matches('/')).map_err(object_store::Error::from)?;
                 let prefix = if below.is_empty() { prefix } else { prefix.child(below) };
                 (Arc::new(store), prefix, None)
@@ -165,6 +173,19 @@ impl Depot {
         name: Name,
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<u64, E> {
+        self.read_while(partition, name, |piece| each(piece).map(|()| true))
+    }
+
+    /// The same while `each` wants more.
+    ///
+    /// # Errors
+    /// The store fails, or `each` does.
+    pub fn read_while<E: From<DepotError>>(
+        &self,
+        partition: i32,
+        name: Name,
+        mut each: impl FnMut(&[u8]) -> Result<bool, E>,
+    ) -> Result<u64, E> {
         let at = self.partition(partition).child(name.to_string());
         let store = |error: object_store::Error| E::from(DepotError::from(error));
         let size = self.runtime.block_on(self.store.head(&at)).map_err(store)?.size;
@@ -180,7 +201,9 @@ impl Depot {
             if from < size && !piece.is_empty() {
                 next = Some(fetch(from));
             }
-            each(&piece)?;
+            if !each(&piece)? {
+                break;
+            }
         }
         Ok(from)
     }
@@ -209,20 +232,39 @@ impl Depot {
     /// generations kept are deleted.
     ///
     /// # Errors
-    /// The store fails; nothing of that name exists then.
+    /// The store fails; what was written is given up then.
     pub fn publish(&self, mut upload: Upload, partition: i32, name: Name) -> Result<u64, DepotError> {
-        self.send(&mut upload)?;
+        if let Err(error) = self.complete(&mut upload) {
+            self.abort(upload);
+            return Err(error);
+        }
+        if let Err(error) = self.give_name(&upload.at, partition, name) {
+            // It has its bytes, but no name, and nobody will look for it.
+            if let Err(error) = self.runtime.block_on(self.store.delete(&upload.at)) {
+                tracing::debug!(%error, "what was written of a snapshot is left behind");
+            }
+            return Err(error);
+        }
+        self.prune(partition, name);
+        Ok(upload.bytes)
+    }
+
+    fn complete(&self, upload: &mut Upload) -> Result<(), DepotError> {
+        self.send(upload)?;
         self.runtime.block_on(upload.parts.complete())?;
+        Ok(())
+    }
+
+    fn give_name(&self, written: &Path, partition: i32, name: Name) -> Result<(), DepotError> {
         let to = self.partition(partition).child(name.to_string());
-        if let Some(file) = self.file(&upload.at) {
+        if let Some(file) = self.file(written) {
             durable(&file)?;
         }
-        self.runtime.block_on(self.store.rename(&upload.at, &to))?;
+        self.runtime.block_on(self.store.rename(written, &to))?;
         if let Some(folder) = self.file(&self.partition(partition)) {
             durable(&folder)?;
         }
-        self.prune(partition, name)?;
-        Ok(upload.bytes)
+        Ok(())
     }
 
     /// Gives up a snapshot that is being written.
@@ -233,13 +275,21 @@ impl Depot {
     }
 
     /// Deletes what is lower than the generations kept below `newest`: never anything greater, which another owner
-    /// may have written.
-    fn prune(&self, partition: i32, newest: Name) -> Result<(), DepotError> {
-        for name in superseded(&self.list(partition)?, newest) {
-            self.runtime.block_on(self.store.delete(&self.partition(partition).child(name.to_string())))?;
+    /// may have written. What cannot be deleted, or another owner has deleted already, is left to the next time: the
+    /// newest is published all the same.
+    fn prune(&self, partition: i32, newest: Name) {
+        let names = self.list(partition).unwrap_or_else(|error| {
+            tracing::warn!(partition, %error, "old snapshots cannot be listed");
+            Vec::new()
+        });
+        for name in superseded(&names, newest) {
+            let at = self.partition(partition).child(name.to_string());
+            match self.runtime.block_on(self.store.delete(&at)) {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => tracing::warn!(partition, %name, %error, "an old snapshot cannot be deleted"),
+            }
         }
         self.clear_remains(partition, newest.epoch);
-        Ok(())
     }
 
     /// Removes what crashes left half written under epochs up to `epoch`. A bucket's own rules do it for S3.

@@ -9,4 +9,4 @@ mod writer;
 
 pub use depot::{Depot, DepotError};
 pub use name::{Name, NoName, superseded};
-pub use writer::{Busy, Outcome, SnapshotWriter};
+pub use writer::{Busy, Ending, Outcome, SnapshotWriter};

@@ -61,4 +61,22 @@ mod tests {
             assert_eq!(foreign.parse::<Name>(), Err(NoName), "{foreign}");
         }
     }
+
+    #[test]
+    fn what_goes_is_lower_than_the_generations_kept_and_never_another_owners_greater_one() {
+        let name = |end| Name { end, epoch: 1 };
+        let gone = |ends: &[i64], newest| {
+            let names: Vec<Name> = ends.iter().map(|end| name(*end)).collect();
+            superseded(&names, name(newest)).map(|name| name.end).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(&[30, 20, 10], 30), [10]);
+        assert_eq!(gone(&[20, 10], 20), [] as [i64; 0]);
+        // Two greater ones are another owner's: they count for nothing, and stay.
+        assert_eq!(gone(&[50, 40, 30, 20, 10, 5], 30), [10, 5]);
+        assert_eq!(gone(&[50, 40, 30], 30), [] as [i64; 0]);
+        // Of the same end, the later epoch is the greater.
+        let names = [Name { end: 9, epoch: 3 }, Name { end: 9, epoch: 2 }, Name { end: 9, epoch: 1 }];
+        assert_eq!(superseded(&names, names[1]).collect::<Vec<_>>(), [] as [Name; 0]);
+        assert_eq!(superseded(&names, names[0]).collect::<Vec<_>>(), [names[2]]);
+    }
 }

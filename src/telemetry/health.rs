@@ -99,6 +99,18 @@ impl Health {
         self.state().partitions.insert(partition, (state, why.map(str::to_owned)));
     }
 
+    /// What a recovering partition waits for; one that is not here any more waits for nothing. True where that is news.
+    pub fn partition_waits(&self, partition: i32, why: Option<&str>) -> bool {
+        match self.state().partitions.get_mut(&partition) {
+            Some((PartitionState::Recovering, waits)) => {
+                let news = waits.is_none() && why.is_some();
+                *waits = why.map(str::to_owned);
+                news
+            }
+            _ => false,
+        }
+    }
+
     /// The partition came to this shard.
     pub fn partition_taken(&self, partition: i32, shard: usize) {
         self.state().holders.insert(partition, shard);
@@ -165,13 +177,17 @@ impl Health {
             format!("shard {shard} has reached no broker for {seconds} s: {why}")
         });
         let recovering = Some(state.count(PartitionState::Recovering)).filter(|count| *count > 0);
+        let waiting = state.partitions.iter().filter_map(|(partition, told)| match told {
+            (PartitionState::Recovering, Some(why)) => Some(format!("partition {partition} waits: {why}")),
+            _ => None,
+        });
         let refused = state.partitions.iter().filter(|(_, (state, _))| *state == PartitionState::Refused);
         let refused = refused.map(|(partition, (_, why))| {
             format!("partition {partition} is refused: {}", why.as_deref().unwrap_or("no reason given"))
         });
         let held = state.held.iter().filter(|(about, _)| wanted(about)).map(|(about, why)| format!("{about}: {why}"));
         let recovering = recovering.map(|count| format!("partitions recovering: {count}"));
-        joining.chain(down).chain(recovering).chain(refused).chain(held).collect()
+        joining.chain(down).chain(recovering).chain(waiting).chain(refused).chain(held).collect()
     }
 
     /// Sets the gauges that follow from health, so that there is one truth.

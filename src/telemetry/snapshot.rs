@@ -83,6 +83,15 @@ pub struct SnapshotRefused<'a> {
     pub why: &'a str,
 }
 
+/// The snapshots cannot be read, and the log alone does not give the state any more: the partition waits.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotsAwaited<'a> {
+    /// The partition.
+    pub partition: i32,
+    /// Why they cannot be read.
+    pub why: &'a str,
+}
+
 /// A partition's state came from a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotRestored {
@@ -122,6 +131,23 @@ impl Fact for SnapshotRefused<'_> {
         to.metrics.snapshot.refused.inc();
         let Self { partition, name, why } = self;
         tracing::warn!(partition, name, why, "snapshot not restored");
+    }
+}
+
+impl Fact for SnapshotsAwaited<'_> {
+    fn emit(self, to: &Telemetry) {
+        let Self { partition, why } = self;
+        let told = format!(
+            "snapshots cannot be read ({why}), and the log's head is deleted, so that they are waited for; \
+             snapshots.give_up says for how long"
+        );
+        if to.health.partition_waits(partition, Some(&told)) {
+            tracing::warn!(
+                partition,
+                why,
+                "snapshots cannot be read (snapshots.location); the partition waits for them"
+            );
+        }
     }
 }
 

@@ -210,3 +210,24 @@ fn each_role_answers_for_its_own_reasons_alone() {
     assert_eq!(telemetry.health.unready(now).len(), 4, "the process has all of them");
     assert_eq!(telemetry.health.held("topics").as_deref(), Some("differ"));
 }
+
+#[test]
+fn a_partition_that_waits_for_its_snapshots_says_so_until_it_recovers_or_goes() {
+    let telemetry = Telemetry::new(1);
+    telemetry.health.joined(0);
+    let awaited = || snapshot::SnapshotsAwaited { partition: 4, why: "the bucket is away" }.emit(&telemetry);
+    let reasons = || telemetry.health.unready(Instant::now()).join("\n");
+    awaited();
+    assert_eq!(reasons(), "", "one that is not here waits for nothing");
+    telemetry.health.partition_taken(4, 0);
+    telemetry.health.partition(4, PartitionState::Recovering, None);
+    awaited();
+    for part in ["partitions recovering: 1", "partition 4 waits: ", "the bucket is away", "snapshots.give_up"] {
+        assert!(reasons().contains(part), "{part}: {}", reasons());
+    }
+    telemetry.health.partition_waits(4, None);
+    assert_eq!(reasons(), "partitions recovering: 1");
+    telemetry.health.partition(4, PartitionState::Running, None);
+    awaited();
+    assert_eq!(reasons(), "", "it runs");
+}

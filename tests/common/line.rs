@@ -13,6 +13,7 @@ use std::{
 };
 
 use sentra::config::Inputs;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{PATIENCE, create_topic, kafka, unique_topic};
@@ -64,6 +65,7 @@ impl Topics {
 /// A `sentra run` to be started.
 #[derive(Debug)]
 pub struct Setup {
+    program: PathBuf,
     roles: String,
     variables: Vec<(String, String)>,
     port: u16,
@@ -76,7 +78,8 @@ impl Setup {
         let port = free_port();
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let api = free_port();
-        let setup = Self { roles: String::from("score"), variables: Vec::new(), port, api };
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_sentra"));
+        let setup = Self { program, roles: String::from("score"), variables: Vec::new(), port, api };
         setup
             .with("KAFKA_BOOTSTRAP_SERVERS", &kafka())
             .with("SENTRA__TOPICS__TRANSACTIONS", &topics.transactions)
@@ -93,6 +96,12 @@ impl Setup {
     /// Which roles, separated by commas.
     pub fn roles(mut self, roles: &str) -> Self {
         roles.clone_into(&mut self.roles);
+        self
+    }
+
+    /// Runs another build of the program.
+    pub fn program(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.program);
         self
     }
 
@@ -122,7 +131,7 @@ impl Setup {
     /// Runs another command of the program on the same configuration, to its end.
     pub fn command(&self, args: &[&str]) -> Output {
         let home = tempfile::tempdir().expect("a folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sentra"));
+        let mut command = Command::new(&self.program);
         command.env_clear().current_dir(home.path()).args(args);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).output().expect("the binary")
@@ -133,7 +142,7 @@ impl Setup {
         let home = tempfile::tempdir().expect("a folder");
         let log = home.path().join("log");
         let file = File::create(&log).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sentra"));
+        let mut command = Command::new(&self.program);
         // Nothing of this process's own settings, and no sentra.toml of the current folder.
         command.env_clear().current_dir(home.path()).args(["run", "--roles", &self.roles]);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
@@ -194,6 +203,19 @@ impl Sentra {
     /// Everything it said so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("its log")
+    }
+
+    /// Its lines with this message; its log is JSON.
+    pub fn lines(&self, message: &str) -> Vec<Value> {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains(message));
+        lines.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// How many input records it says it replayed, all partitions together.
+    pub fn replayed(&self) -> u64 {
+        let field = |line: &Value| line["fields"]["replayed"].as_u64().or(line["replayed"].as_u64());
+        self.lines("partition recovered").iter().map(|line| field(line).expect("how many")).sum()
     }
 
     /// The lines by which it complained: warnings and errors of its log, and how it failed to start.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use sentra::{
     domain::rules::Rules,
     engine::{
+        GENERATION,
         checkpoint::Checkpoint,
         decisions::Decisions,
         partition::{Partition, Place},
-        snapshot::{Anchor, FrameWriter, Head, Part, Refused, Restored, Restoring, SnapshotIdentity, Taking},
+        snapshot::{Anchor, Format, FrameWriter, Head, Part, Refused, Restored, Restoring, SnapshotIdentity, Taking},
     },
     snapshot::{Name, superseded},
 };
@@ -84,6 +85,8 @@ impl Walk {
             version: String::from("simulated"),
             model: String::from("tiny"),
             features_hash: shared.rules.features_hash(),
+            policy: Some(String::from("p")),
+            engine_generation: Some(GENERATION),
         };
         let (taking, part) = Taking::begin(&head, partition);
         Self { head, taking, parts: vec![part] }
@@ -105,7 +108,7 @@ impl Walk {
             self.head.bounds.watermark = partition.bounds().watermark;
             self.parts[0].raw = serde_json::to_vec(&self.head).expect("a head is JSON");
         }
-        let mut frames = FrameWriter::new().expect("memory");
+        let mut frames = FrameWriter::new(Format::Current).expect("memory");
         let mut bytes = Vec::new();
         self.parts.iter().for_each(|part| frames.write(part.kind, &part.raw, &mut bytes).expect("zstd"));
         shared.depot.publish(Name { end, epoch: self.head.checkpoint.epoch }, bytes);
@@ -117,7 +120,8 @@ pub fn restore(bytes: &[u8], shared: &Shared) -> Result<Restored, Refused> {
     let mut restoring = Restoring::new(Arc::clone(&shared.rules), PLACE, identity(&shared.rules))?;
     restoring.feed(bytes)?;
     let restored = restoring.finish()?;
-    let anchored = restored.head.anchor.filter(|at| at.offset >= shared.input_start);
-    assert_eq!(anchored, anchored.and_then(|at| anchor(shared, at.offset + 1)), "the log is the same");
+    if let Some(taken_behind) = restored.head.anchor_in(shared.input_start) {
+        taken_behind.check(anchor(shared, taken_behind.offset + 1))?;
+    }
     Ok(restored)
 }

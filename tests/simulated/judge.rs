@@ -36,8 +36,13 @@ impl World {
         let log = &self.shared.verdicts;
         for follower in &mut self.joined {
             follower.read(log, i64::MAX, met);
-            let suffix = self.full.seen.iter().filter(|(at, _)| *at >= follower.begin);
+            // Without an owner record an uncertain reader says nothing yet.
+            let from = follower.exact_from.unwrap_or(i64::MAX);
+            let suffix = self.full.seen.iter().filter(|(at, _)| *at >= from);
             let expected: Vec<(i64, i64)> = suffix.copied().collect();
+            if from != follower.begin {
+                met.uncertain_verdicts += expected.len() as u64;
+            }
             if follower.seen != expected || follower.gaps > 0 {
                 return Err(Failure::Joined { seen: follower.seen.clone(), expected });
             }

@@ -11,14 +11,17 @@ use sentra::{
         chain::Chain,
         checkpoint::Checkpoint,
         decisions::Decisions,
+        delivery::{is_delivered_below, release},
+        edition::Edition,
         emit::{Emitter, Stamp},
         partition::{Partition, Step},
         plan::Start,
+        snapshot::Format,
     },
     model::folder::Model,
 };
 
-use super::{Fault, LOG, Met, Shared, depot::Walk};
+use super::{Fault, LOG, Met, Shared, between, depot::Walk};
 use crate::{tiny, traffic::Dice};
 
 /// The most verdicts under way.
@@ -157,19 +160,30 @@ impl Live {
             }
             self.held.push_back(Held { source: offset, value, letter });
         }
-        while let Some(held) = self.held.pop_front() {
-            if held.letter && !shared.letters.contains(&held.source) {
-                self.held.push_front(held);
-                break;
-            }
-            self.inflight.push_back(held.source);
-            out.verdicts.push(held.value);
-        }
+        let Self { held, inflight, .. } = self;
+        let waits = |held: &Held| held.letter && !shared.letters.contains(&held.source);
+        let send = |held: &Held| {
+            inflight.push_back(held.source);
+            out.verdicts.push(Arc::clone(&held.value));
+            true
+        };
+        release(held, waits, send);
+    }
+
+    /// What is settled, every acknowledgement so far being contiguous.
+    fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { next: self.chain.next(), epoch: self.chain.epoch(), last: self.delivered }
+    }
+
+    /// Commits it to the group, which takes it from the partition's member alone.
+    pub fn commit(&self, shared: &mut Shared, met: &mut Met) {
+        met.commits += 1;
+        shared.committed = Some(self.checkpoint().to_text(&between(), Edition::own(&shared.rules), Format::Current));
     }
 
     /// Begins a snapshot, goes on with one, or publishes it.
     pub fn snapshot(&mut self, shared: &mut Shared, dice: &mut Dice, met: &mut Met) {
-        let checkpoint = Checkpoint { next: self.chain.next(), epoch: self.chain.epoch(), last: self.delivered };
+        let checkpoint = self.checkpoint();
         let Some(walk) = &mut self.walk else {
             if dice.percent(25) {
                 self.walk = Some(Walk::begin(&mut self.partition, checkpoint, shared));
@@ -178,7 +192,7 @@ impl Live {
         };
         let Some(end) = walk.end() else { return walk.slice(&mut self.partition, &self.decisions, dice) };
         let held = self.held.front().map(|held| held.source);
-        let accepted = self.inflight.front().copied().into_iter().chain(held).all(|source| source >= end);
+        let accepted = is_delivered_below(end, self.inflight.front().copied(), held);
         if (accepted || shared.fault == Fault::RestoreAhead)
             && let Some(walk) = self.walk.take()
         {

@@ -15,7 +15,10 @@ use sentra::{
         rules::Rules,
         time::{DAY_MS, EventTimeMs, HOUR_MS, MINUTE_MS},
     },
-    engine::plan::Logs,
+    engine::{
+        checkpoint::{Between, Elsewhere, Told},
+        plan::Logs,
+    },
 };
 
 use crate::traffic::{Dice, Sent, phone_key};
@@ -31,6 +34,11 @@ const GARBAGE: &[u8] = b"{";
 const BEGIN_MS: i64 = 1_772_352_900_000;
 
 pub const LOG: LogId = LogId([0x5A; 16]);
+
+/// The topics that checkpoints are about.
+pub fn between() -> Between {
+    Between { log: LOG.short(), verdicts: String::from("00c0ffee") }
+}
 
 /// What is built in wrongly, for the tests of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +113,11 @@ pub struct Met {
     pub ahead: u64,
     pub lost: u64,
     pub sinks_fenced: u64,
+    pub commits: u64,
+    /// Heads cut beyond all that the log tells of h: the group's checkpoint alone does.
+    pub cut_to_checkpoint: u64,
+    /// Verdicts compared of readers that could not know e when they joined.
+    pub uncertain_verdicts: u64,
 }
 
 impl Met {
@@ -115,7 +128,8 @@ impl Met {
         let Self { went_back, cut_heads, repeated, joined, snapshots, snapshots_harmed, restored, refused, .. } = self;
         let protocol = [crashes, epochs, zombie_verdicts, late_landings, acks_without_offset, jumps, epochs_lost];
         let others = [went_back, cut_heads, repeated, joined, snapshots, snapshots_harmed, restored, refused];
-        protocol.into_iter().chain(others).chain([&self.lost, &self.sinks_fenced]).copied().min().unwrap_or(0)
+        let rare = [&self.lost, &self.sinks_fenced, &self.commits, &self.cut_to_checkpoint, &self.uncertain_verdicts];
+        protocol.into_iter().chain(others).chain(rare).copied().min().unwrap_or(0)
     }
 }
 
@@ -152,6 +166,8 @@ pub struct Shared {
     pub input_end: i64,
     pub verdicts: VerdictLog,
     pub depot: Depot,
+    /// The metadata of the group's offset.
+    pub committed: Option<String>,
     /// Offsets whose dead letters have landed.
     pub letters: BTreeSet<i64>,
     /// Dead letters that a planted fault sends behind their verdicts.
@@ -162,6 +178,11 @@ pub struct Shared {
 impl Shared {
     pub fn logs(&self) -> Logs {
         Logs { input_start: self.input_start, input_end: self.input_end, verdict_start: self.verdicts.start }
+    }
+
+    /// What the group's offset says.
+    pub fn told(&self) -> Result<Option<Told>, Elsewhere> {
+        self.committed.as_deref().map_or(Ok(None), |text| Told::from_text(text, &between()))
     }
 
     /// Whether the record cannot be read.
@@ -198,6 +219,7 @@ impl World {
             input,
             verdicts: VerdictLog::default(),
             depot: Depot::default(),
+            committed: None,
             letters: BTreeSet::new(),
             late_letters: Vec::new(),
             fault,
@@ -287,10 +309,7 @@ impl World {
         } else {
             Follower::joining(at, log.start, self.shared.fault)
         };
-        if !follower.is_certain(log) {
-            return;
-        }
-        met.joined += 1;
+        met.joined += u64::from(follower.is_certain(log));
         follower.read(log, self.dice.between(0, 6), met);
         self.joined.push(follower);
     }
@@ -326,11 +345,15 @@ impl World {
         let reading = self.owners.iter().filter_map(Owner::oldest_input_needed).min().unwrap_or(i64::MAX);
         self.shared.input_start = cut.min(reading).max(self.shared.input_start);
         let counted = self.full.seen.iter().find(|(_, source)| *source == self.shared.input_start);
-        let highest = counted.map_or(0, |(at, _)| *at).min(self.database.progress.next);
+        let stored = self.database.progress.next;
+        let highest = counted.map_or(0, |(at, _)| *at).min(stored);
         let readers = self.joined.iter().map(Follower::oldest_needed).min().unwrap_or(i64::MAX);
-        let start = self.dice.between(0, highest).min(readers);
+        let settled = self.shared.told().ok().flatten().map_or(0, |told| told.checkpoint.next);
+        let to_checkpoint = self.dice.percent(15) && settled > highest;
+        let start = if to_checkpoint { settled.min(stored) } else { self.dice.between(0, highest) }.min(readers);
         if start > self.shared.verdicts.start && reading > 0 {
             met.cut_heads += 1;
+            met.cut_to_checkpoint += u64::from(to_checkpoint && start == settled);
             self.shared.verdicts.start = start;
         }
     }

@@ -14,8 +14,9 @@ use sentra::{
         partition::Partition,
         plan::plan,
         settle::{Settled, Settling},
-        snapshot::Refused,
+        snapshot::{Refused, newest_that_fits},
     },
+    snapshot::Name,
 };
 
 use super::{
@@ -163,7 +164,12 @@ impl Owner {
                     Stage::Replaying(live)
                 }
             }
-            Stage::Emitting(live) => self.emit(live, shared, emitters, dice, met),
+            Stage::Emitting(live) => {
+                if assigned && dice.percent(10) {
+                    live.commit(shared, met);
+                }
+                self.emit(live, shared, emitters, dice, met)
+            }
             Stage::Doubting { mut live, from } if !live.awaits() => {
                 if live.resolve(from, shared) {
                     Stage::Emitting(live)
@@ -256,19 +262,22 @@ impl Owner {
     /// From the newest snapshot that fits, or else the verdict log is read a slice at a time.
     fn recover(&mut self, epoch: i64, shared: &Shared, dice: &mut Dice, met: &mut Met) -> Result<Stage, Failure> {
         let chain = Chain::starting(epoch);
-        let snapshots: Vec<_> = shared.depot.newest_first().collect();
-        for (name, bytes) in snapshots {
-            match restored(bytes, epoch, shared) {
-                Ok((partition, settled)) => {
-                    met.restored += 1;
-                    return self.begin(chain, settled, Some(partition), shared, dice);
-                }
-                Err(Refused::Ahead { .. }) => met.ahead += 1,
-                Err(Refused::Damaged(_) | Refused::NotASnapshot | Refused::Format { .. }) => met.refused += 1,
-                Err(other) => return Err(Failure::Refused(format!("snapshot {name}: {other}"))),
+        let pass_over = |(name, _): &(Name, Vec<u8>), why| {
+            match why {
+                Refused::Ahead { .. } => met.ahead += 1,
+                Refused::Damaged(_) | Refused::NotASnapshot | Refused::Format { .. } => met.refused += 1,
+                other => return Err(Failure::Refused(format!("snapshot {name}: {other}"))),
             }
+            Ok(())
+        };
+        let attempt = |(_, bytes): &(Name, Vec<u8>)| restored(bytes, epoch, shared);
+        if let Some((partition, settled)) = newest_that_fits(shared.depot.newest_first(), attempt, pass_over)? {
+            met.restored += 1;
+            return self.begin(chain, settled, Some(partition), shared, dice);
         }
-        Ok(Stage::Settling { chain, settling: Settling::new(shared.verdicts.start, LOG.short()) })
+        let (start, end) = (shared.verdicts.start, shared.verdicts.end());
+        let settling = Settling::new(start, LOG.short()).knowing(shared.told(), end);
+        Ok(Stage::Settling { chain, settling })
     }
 
     /// Reads a slice of the verdict log, and plans at its end.
@@ -314,11 +323,11 @@ impl Owner {
 /// What a snapshot and the verdicts behind it give.
 fn restored(bytes: &[u8], epoch: i64, shared: &Shared) -> Result<(Partition, Settled), Refused> {
     let mut restored = depot::restore(bytes, shared)?;
-    let mut decisions = std::mem::take(&mut restored.decisions);
     if shared.fault == Fault::DecisionsFromMemory {
-        decisions = Decisions::default();
+        restored.decisions = Decisions::default();
     }
-    let mut settling = Settling::resume(restored.head.checkpoint, decisions, shared.verdicts.start, LOG.short());
+    let verdicts = (shared.verdicts.start, shared.verdicts.end());
+    let mut settling = restored.settling(shared.told(), verdicts, LOG.short());
     while settling.next() <= epoch {
         let at = settling.next();
         settling.take(at, shared.verdicts.get(at));

@@ -14,6 +14,8 @@ pub struct Follower {
     /// (position, source offset) of every verdict that counted.
     pub seen: Vec<(i64, i64)>,
     pub gaps: u64,
+    /// Exact from this position on; `None` before that is known.
+    pub exact_from: Option<i64>,
 }
 
 impl Follower {
@@ -32,19 +34,23 @@ impl Follower {
     }
 
     fn new(reader: Reader, begin: i64) -> Self {
-        Self { reader, begin, seen: Vec::new(), gaps: 0 }
+        Self { reader, begin, seen: Vec::new(), gaps: 0, exact_from: Some(begin) }
     }
 
-    /// Retention is longer than it takes a reader to learn e and to catch up.
+    /// Retention is longer than it takes a reader to learn e, where it can, and to catch up.
     pub fn oldest_needed(&self) -> i64 {
-        if self.reader.epoch().is_some() { self.reader.next() } else { 0 }
+        if self.reader.epoch().is_some() || self.exact_from.is_none() { self.reader.next() } else { 0 }
     }
 
-    /// Whether it must be exact: e is known, or the first verdict it meets names a record that the log still has.
-    pub fn is_certain(&self, log: &VerdictLog) -> bool {
-        if self.reader.epoch().is_some() || log.start == 0 {
-            return true;
-        }
+    /// Whether it is exact from its beginning on: e is known, or the first verdict it meets names a record that the log
+    /// still has. If not, it is from the next owner record on.
+    pub fn is_certain(&mut self, log: &VerdictLog) -> bool {
+        let is_certain = self.reader.epoch().is_some() || log.start == 0 || self.meets_its_epoch(log);
+        self.exact_from = self.exact_from.filter(|_| is_certain);
+        is_certain
+    }
+
+    fn meets_its_epoch(&self, log: &VerdictLog) -> bool {
         let first = (self.begin..log.end()).find_map(|at| match record(log, at) {
             Record::Verdict { epoch, .. } => Some(epoch >= log.start),
             Record::Owner => Some(true),
@@ -62,10 +68,16 @@ impl Follower {
             let record = record(log, at);
             match self.reader.take(at, record) {
                 Fate::Accepted { gap } => {
-                    self.gaps += u64::from(gap);
+                    // What an uncertain reader counted last, before it met an owner record, may be a zombie's.
+                    let follows =
+                        self.exact_from.is_some() && (!self.seen.is_empty() || self.exact_from == Some(self.begin));
+                    self.gaps += u64::from(gap && follows);
                     let Record::Verdict { source, .. } = record else { panic!("only verdicts count") };
-                    self.seen.push((at, source));
+                    if self.exact_from.is_some() {
+                        self.seen.push((at, source));
+                    }
                 }
+                Fate::Owner if self.exact_from.is_none() => self.exact_from = Some(at),
                 Fate::GoBack { .. } => met.went_back += 1,
                 Fate::Ignored => met.zombie_verdicts += 1,
                 Fate::Owner | Fate::Unknown | Fate::Before => {}

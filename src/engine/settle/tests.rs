@@ -20,7 +20,7 @@ fn verdict(epoch: i64, source: i64, previous: i64) -> String {
 /// What the records from `start` on settle, with what the group told.
 fn settled(start: i64, records: &[String], told: Option<Checkpoint>) -> Settled {
     let end = start + records.len() as i64;
-    let mut settling = Settling::new(start, String::from(LOG)).knowing(Ok(told), end);
+    let mut settling = Settling::new(start, String::from(LOG)).knowing(Ok(told.map(Told::from)), end);
     (start..).zip(records).for_each(|(offset, record)| {
         settling.take(offset, record.as_bytes());
     });
@@ -69,16 +69,50 @@ fn a_log_that_lost_its_tail_is_doubted() {
     assert!(matches!(plan(logs, &short, None, LOG), Err(Refusal::Doubt(_))));
 }
 
+/// An owner record that names an engine generation.
+fn of(generation: u32) -> String {
+    format!(
+        r#"{{"kind":"owner","source":{{"log":"{LOG}","partition":0}},"engine_generation":{generation},"engine_hash":"0000000000000007"}}"#
+    )
+}
+
+fn edition(generation: u32) -> Edition {
+    Edition { generation, hash: 7 }
+}
+
 #[test]
-fn the_owner_befores_edition_is_told_and_not_ones_own() {
-    let of = |generation: u32| {
-        format!(
-            r#"{{"kind":"owner","source":{{"log":"{LOG}","partition":0}},"engine_generation":{generation},"engine_hash":"0000000000000007"}}"#
-        )
+fn the_owners_before_are_told_and_not_oneself() {
+    let before = |records: &[String]| settled(0, records, None).before;
+    assert_eq!(before(&[of(3), of(2), of(1)]).newest(), Some(edition(2)));
+    assert_eq!(before(&[of(3), owner(), of(1)]).newest(), None, "it named none");
+    assert_eq!(before(&[of(1)]), Lineage::default());
+    // Who served is told by verdicts that count: those of the second owner are a zombie's.
+    let served = before(&[of(3), verdict(0, 0, -1), of(2), of(4), verdict(2, 1, 0), of(1)]);
+    assert_eq!((served.newest(), served.served()), (Some(edition(4)), Some(edition(3))));
+}
+
+#[test]
+fn the_edition_of_an_owner_whose_record_is_deleted_is_its_checkpoints() {
+    let told = |next, epoch| Some(Told { checkpoint: Checkpoint { next, epoch, last: 50 }, edition: Some(edition(3)) });
+    let before = |start: i64, records: &[String], told: Option<Told>| {
+        let end = start + records.len() as i64;
+        let mut settling = Settling::new(start, String::from(LOG)).knowing(Ok(told), end);
+        (start..).zip(records).for_each(|(offset, record)| _ = settling.take(offset, record.as_bytes()));
+        settling.finish().before
     };
-    assert_eq!(settled(0, &[of(3), of(2), of(1)], None).edition, Some(Edition { generation: 2, hash: 7 }));
-    assert_eq!(settled(0, &[of(3), owner(), of(1)], None).edition, None, "it named none");
-    assert_eq!(settled(0, &[of(1)], None).edition, None);
+    // All of its verdicts are deleted too; some of them; none.
+    assert_eq!(before(101, &[of(1)], told(101, 40)).served(), Some(edition(3)));
+    assert_eq!(before(140, &[of(1)], told(101, 40)).served(), Some(edition(3)));
+    assert_eq!(before(100, &[verdict(40, 50, 49), of(1)], told(101, 40)).served(), Some(edition(3)));
+    assert_eq!(before(100, &[verdict(40, 50, 49), of(1)], None).served(), None);
+    // A later owner's record counts for more than the checkpoint of an earlier one.
+    let later = before(101, &[of(2), verdict(101, 51, 50), of(1)], told(101, 40));
+    assert_eq!(later.served(), Some(edition(2)));
+    // A snapshot's, likewise.
+    let from = Told { checkpoint: Checkpoint { next: 101, epoch: 40, last: 50 }, edition: Some(edition(3)) };
+    let mut settling = Settling::resume(from, Decisions::default(), 101, String::from(LOG));
+    settling.take(101, of(1).as_bytes());
+    assert_eq!(settling.finish().before.served(), Some(edition(3)));
 }
 
 #[test]
@@ -90,6 +124,25 @@ fn input_deleted_before_it_was_judged_is_planned_as_lost_and_only_that() {
     assert_eq!(plan(2), Ok(whole));
     let lost = Some(Lost { first: 2, last: 6 });
     assert_eq!(plan(7), Ok(Start { replay_from: 7, last: 6, previous: 1, lost }));
+}
+
+#[test]
+fn a_log_that_is_not_the_one_that_was_judged_is_refused_by_name() {
+    let records = [owner(), verdict(0, 0, -1), verdict(0, 1, 0), owner()];
+    let found = settled(0, &records, None);
+    let logs = |input_end, verdict_start| Logs { input_start: 0, input_end, verdict_start };
+    assert_eq!(plan(logs(1, 0), &found, None, LOG), Err(Refusal::Truncated { input_end: 1, last: 1 }));
+    assert!(plan(logs(2, 0), &found, None, LOG).is_ok(), "it ends right behind what was judged");
+    let foreign = Refusal::Foreign { found: LOG.to_owned(), expected: String::from("00000001") };
+    let elsewhere = |log: &str| {
+        let mut settling = Settling::new(0, log.to_owned());
+        (0..).zip(&records).for_each(|(offset, record)| _ = settling.take(offset, record.as_bytes()));
+        plan(logs(2, 0), &settling.finish(), None, log)
+    };
+    assert_eq!(elsewhere("00000001"), Err(foreign));
+    assert!(elsewhere(LOG).is_ok());
+    let unknown = settled(7, &[owner()], None);
+    assert_eq!(plan(logs(9, 7), &unknown, None, LOG), Err(Refusal::Unknown { verdict_start: 7 }));
 }
 
 #[test]

@@ -20,8 +20,30 @@ const MOST_FRAME: usize = 1 << 30;
 /// zstd's level: identities are random, more effort finds nothing more in them.
 const LEVEL: i32 = 1;
 
-/// The format that this version writes and reads.
-pub const FORMAT: u32 = 1;
+/// How a snapshot is written down. A release writes its own format, reads the one before it, and can be told to write
+/// that one, so that a group of processes goes to the next release, and back, without replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Format 1: the head names neither the policy nor the engine's generation, only the state's.
+    Previous,
+    /// Format 2.
+    #[default]
+    Current,
+}
+
+impl Format {
+    /// The number that a snapshot bears.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Previous => 1,
+            Self::Current => 2,
+        }
+    }
+
+    fn of(number: u32) -> Option<Self> {
+        [Self::Previous, Self::Current].into_iter().find(|format| format.number() == number)
+    }
+}
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,18 +67,19 @@ impl FrameKind {
 
 /// Writes frames.
 pub struct FrameWriter {
+    format: Format,
     compressor: Compressor<'static>,
     checksum: u32,
     begun: bool,
 }
 
 impl FrameWriter {
-    /// A writer of one snapshot.
+    /// A writer of one snapshot, whose head is of that format, too.
     ///
     /// # Errors
     /// zstd has no memory.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Self { compressor: Compressor::new(LEVEL)?, checksum: 0, begun: false })
+    pub fn new(format: Format) -> std::io::Result<Self> {
+        Ok(Self { format, compressor: Compressor::new(LEVEL)?, checksum: 0, begun: false })
     }
 
     /// Appends a frame of `raw` to `out`.
@@ -67,7 +90,7 @@ impl FrameWriter {
         if !self.begun {
             self.begun = true;
             out.extend_from_slice(&MARK);
-            out.extend_from_slice(&FORMAT.to_le_bytes());
+            out.extend_from_slice(&self.format.number().to_le_bytes());
             self.checksum = crc32c::crc32c(&out[out.len() - PRELUDE..]);
         }
         let packed = self.compressor.compress(raw)?;
@@ -83,13 +106,24 @@ impl FrameWriter {
     }
 }
 
+/// A frame as read.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'r> {
+    /// The snapshot's format.
+    pub format: Format,
+    /// What it holds.
+    pub kind: FrameKind,
+    /// Its bytes.
+    pub raw: &'r [u8],
+}
+
 /// Reads frames from bytes that come in pieces.
 pub struct FrameReader {
     decompressor: Decompressor<'static>,
     bytes: Vec<u8>,
     at: usize,
     checksum: u32,
-    format: Option<u32>,
+    format: Option<Format>,
     raw: Vec<u8>,
 }
 
@@ -114,10 +148,8 @@ impl FrameReader {
     ///
     /// # Errors
     /// The bytes are no snapshot, of another format, or damaged.
-    pub fn frame(&mut self) -> Result<Option<(FrameKind, &[u8])>, Refused> {
-        if self.format.is_none() && !self.begin()? {
-            return Ok(None);
-        }
+    pub fn frame(&mut self) -> Result<Option<Frame<'_>>, Refused> {
+        let Some(format) = self.begin()? else { return Ok(None) };
         let left = &self.bytes[self.at..];
         let Some((header, rest)) = left.split_at_checked(HEADER) else { return Ok(None) };
         let length = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| header[at + byte])) as usize;
@@ -140,7 +172,7 @@ impl FrameReader {
         }
         self.checksum = checksum;
         self.at += HEADER + packed.len();
-        Ok(Some((kind, &self.raw)))
+        Ok(Some(Frame { format, kind, raw: &self.raw }))
     }
 
     /// Whether every byte fed was part of a frame that was read.
@@ -148,20 +180,21 @@ impl FrameReader {
         self.at == self.bytes.len()
     }
 
-    /// Reads mark and format, once they are there.
-    fn begin(&mut self) -> Result<bool, Refused> {
-        let Some((prelude, _)) = self.bytes.split_at_checked(PRELUDE) else { return Ok(false) };
+    /// The format; mark and format are read once they are there.
+    fn begin(&mut self) -> Result<Option<Format>, Refused> {
+        if self.format.is_some() {
+            return Ok(self.format);
+        }
+        let Some((prelude, _)) = self.bytes.split_at_checked(PRELUDE) else { return Ok(None) };
         let (mark, format) = prelude.split_at(MARK.len());
         if mark != MARK {
             return Err(Refused::NotASnapshot);
         }
         let format = u32::from_le_bytes(std::array::from_fn(|byte| format[byte]));
-        if format != FORMAT {
-            return Err(Refused::Format { found: format });
-        }
+        let format = Format::of(format).ok_or(Refused::Format { found: format })?;
         self.checksum = crc32c::crc32c(prelude);
         self.at = PRELUDE;
         self.format = Some(format);
-        Ok(true)
+        Ok(self.format)
     }
 }

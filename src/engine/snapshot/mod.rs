@@ -10,6 +10,7 @@
 //! was interrupted. Damage, another log and other rules are refused by name. Where bytes are kept, when a snapshot is
 //! due and when it may count are not decided here.
 
+mod choosing;
 mod frames;
 mod restoring;
 mod summary;
@@ -19,13 +20,15 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    GENERATION,
-    checkpoint::Checkpoint,
+    STATE_GENERATION,
+    checkpoint::{Checkpoint, Told},
+    edition::Edition,
     partition::{Bounds, Place},
 };
 use crate::domain::{rules::Rules, stored::Damaged};
 
-pub use frames::{FORMAT, FrameKind, FrameReader, FrameWriter};
+pub use choosing::newest_that_fits;
+pub use frames::{Format, Frame, FrameKind, FrameReader, FrameWriter};
 pub use restoring::{Restored, Restoring};
 pub use summary::{Summary, Summing};
 pub use taking::{Part, Taking};
@@ -49,6 +52,61 @@ pub struct Head {
     pub model: String,
     /// [`Rules::features_hash`] then: another one does not matter to state.
     pub features_hash: u64,
+    /// The policy's version then; format 1 has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// [`super::GENERATION`] of the engine that wrote it; format 1 has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_generation: Option<u32>,
+}
+
+impl Head {
+    /// What of it a snapshot of that format holds.
+    pub fn in_format(self, format: Format) -> Self {
+        match format {
+            Format::Previous => Self { policy: None, engine_generation: None, ..self },
+            Format::Current => self,
+        }
+    }
+
+    /// Reads the first frame, once it is there.
+    ///
+    /// # Errors
+    /// The bytes are no snapshot, of another format, or damaged.
+    pub fn first_of(frames: &mut FrameReader) -> Result<Option<Self>, Refused> {
+        match frames.frame()? {
+            None => Ok(None),
+            Some(Frame { format, kind: FrameKind::Head, raw }) => Self::read(raw, format).map(Some),
+            Some(_) => Err(Refused::in_disorder()),
+        }
+    }
+
+    fn read(raw: &[u8], format: Format) -> Result<Self, Refused> {
+        let head: Self = restoring::read_json(raw)?;
+        let is_whole = head.policy.is_some() && head.engine_generation.is_some();
+        if format == Format::Current && !is_whole {
+            return Err(Refused::Damaged(String::from("its head lacks what its format asks for")));
+        }
+        Ok(head)
+    }
+
+    /// The edition of the engine that owned the partition then. As long as format 1 was written, the state's generation
+    /// was the engine's.
+    pub fn edition(&self) -> Edition {
+        let generation = self.engine_generation.unwrap_or(self.identity.generation);
+        Edition { generation, hash: self.identity.rules }
+    }
+
+    /// The anchor, where a log that begins at `log_start` still has it: one that retention took, of an idle topic say,
+    /// tells nothing, and the snapshot is taken at the topic id's word.
+    pub fn anchor_in(&self, log_start: i64) -> Option<Anchor> {
+        self.anchor.filter(|anchor| anchor.offset >= log_start)
+    }
+
+    /// Its checkpoint, and whose that is.
+    pub fn told(&self) -> Told {
+        Told { checkpoint: self.checkpoint, edition: Some(self.edition()) }
+    }
 }
 
 /// What must be equal for a snapshot to be this partition's.
@@ -62,7 +120,7 @@ pub struct SnapshotIdentity {
     pub partition: i32,
     /// How many the topic has.
     pub partitions: i32,
-    /// [`GENERATION`] of the engine that wrote it.
+    /// [`STATE_GENERATION`] of the engine that wrote it.
     pub generation: u32,
     /// [`Rules::state_hash`].
     pub rules: u64,
@@ -73,7 +131,7 @@ impl SnapshotIdentity {
     pub fn new(place: &Place, verdict_log: String, rules: &Rules) -> Self {
         let Place { partition, partitions, .. } = *place;
         let log = place.log.hex();
-        Self { log, verdict_log, partition, partitions, generation: GENERATION, rules: rules.state_hash() }
+        Self { log, verdict_log, partition, partitions, generation: STATE_GENERATION, rules: rules.state_hash() }
     }
 
     /// Whether `self`, found in a snapshot, is `own`.
@@ -93,7 +151,11 @@ impl SnapshotIdentity {
             return differs("partition", tell(self), tell(own));
         }
         if self.generation != own.generation {
-            return differs("engine generation", self.generation.to_string(), own.generation.to_string());
+            return differs(
+                "generation of the engine's state",
+                self.generation.to_string(),
+                own.generation.to_string(),
+            );
         }
         if self.rules != own.rules {
             return Err(Refused::Rules);
@@ -114,6 +176,14 @@ pub struct Anchor {
 }
 
 impl Anchor {
+    /// Whether it is the record that was found at its offset.
+    ///
+    /// # Errors
+    /// Another one is there, or none.
+    pub fn check(self, found: Option<Self>) -> Result<(), Refused> {
+        if found == Some(self) { Ok(()) } else { Err(Refused::Anchor { offset: self.offset }) }
+    }
+
     /// The anchor that a record is.
     pub fn of(offset: i64, timestamp_ms: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) -> Self {
         let checksum = crc32c::crc32c_append(crc32c::crc32c(key.unwrap_or_default()), value.unwrap_or_default());
@@ -139,7 +209,11 @@ pub enum Refused {
     #[error("it is no snapshot of Sentra")]
     NotASnapshot,
     /// Another version wrote it.
-    #[error("its format is {found}, and this version reads format {FORMAT}")]
+    #[error(
+        "its format is {found}, and this version reads formats {} and {}; before a return to an older version, run the \
+         newer one with snapshots.format = previous",
+        Format::Previous.number(), Format::Current.number()
+    )]
     Format {
         /// The format it names.
         found: u32,
@@ -174,16 +248,16 @@ pub enum Refused {
         /// Where the anchor stands.
         offset: i64,
     },
-    /// The log no longer has the records behind it.
-    #[error("the input starts at {input_start}, beyond the last judged offset {last}, and it ends at {end}")]
-    Behind {
-        /// Where the input starts.
-        input_start: i64,
-        /// h.
-        last: i64,
-        /// s1.
-        end: i64,
-    },
+}
+
+impl Refused {
+    fn in_disorder() -> Self {
+        Self::Damaged(String::from("its frames are in disorder"))
+    }
+
+    fn goes_on() -> Self {
+        Self::Damaged(String::from("it goes on behind its end"))
+    }
 }
 
 impl From<Damaged> for Refused {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bytes::Buf;
 
-use super::{End, FrameKind, FrameReader, Head, Refused, SnapshotIdentity};
+use super::{End, Frame, FrameKind, FrameReader, Head, Refused, SnapshotIdentity};
 use crate::{
     domain::rules::Rules,
     engine::{
+        checkpoint::{Elsewhere, Told},
         decisions::Decisions,
         partition::{Partition, Place},
         plan::Logs,
-        settle::Settled,
+        settle::{Settled, Settling},
     },
 };
 
@@ -42,6 +43,27 @@ pub struct Restored {
 }
 
 impl Restored {
+    /// Whether it is what a name of this end and epoch promises.
+    ///
+    /// # Errors
+    /// The name is another snapshot's.
+    pub fn check_name(&self, end: i64, epoch: i64) -> Result<(), Refused> {
+        let own = (self.end.end, self.head.checkpoint.epoch) == (end, epoch);
+        if own { Ok(()) } else { Err(Refused::Damaged(String::from("its name is another snapshot's"))) }
+    }
+
+    /// Goes on reading the verdicts behind its checkpoint, in a log that begins at `start` and now ends at `end`, with its
+    /// decisions, which go along, and with what the group told.
+    pub fn settling(
+        &mut self,
+        told: Result<Option<Told>, Elsewhere>,
+        (start, end): (i64, i64),
+        log: String,
+    ) -> Settling {
+        let decisions = std::mem::take(&mut self.decisions);
+        Settling::resume(self.head.told(), decisions, start, log).knowing(told, end)
+    }
+
     /// The state to replay from, where it fits the logs: `settled` is what the verdicts behind the head's checkpoint say.
     ///
     /// # Errors
@@ -78,13 +100,13 @@ impl Restoring {
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), Refused> {
         let Self { rules, place, own, frames, begun, decisions, phones, blocks, ended } = self;
         frames.feed(piece);
-        while let Some((kind, mut raw)) = frames.frame()? {
+        while let Some(Frame { format, kind, mut raw }) = frames.frame()? {
             if ended.is_some() {
-                return Err(Refused::Damaged(String::from("it goes on behind its end")));
+                return Err(Refused::goes_on());
             }
             match (kind, begun.as_mut()) {
                 (FrameKind::Head, None) => {
-                    let head: Head = read_json(raw)?;
+                    let head = Head::read(raw, format)?;
                     head.identity.check(own)?;
                     let partition = Partition::bounded(Arc::clone(rules), place.clone(), head.bounds);
                     *begun = Some((head, partition));
@@ -102,7 +124,7 @@ impl Restoring {
                     *ended = Some(read_json(raw)?);
                     raw = &[];
                 }
-                _ => return Err(Refused::Damaged(String::from("its frames are in disorder"))),
+                _ => return Err(Refused::in_disorder()),
             }
             if !raw.is_empty() {
                 return Err(Refused::Damaged(String::from("a frame holds more than it should")));
@@ -119,7 +141,7 @@ impl Restoring {
         let Self { frames, begun, decisions, phones, blocks, ended, .. } = self;
         let ((head, partition), end) = begun.zip(ended).ok_or_else(too_short)?;
         if !frames.is_used_up() {
-            return Err(Refused::Damaged(String::from("it goes on behind its end")));
+            return Err(Refused::goes_on());
         }
         if (end.phones, end.blocks) != (phones, blocks) || end.end < head.bounds.next {
             return Err(Refused::Damaged(String::from("it holds something else than it says")));
