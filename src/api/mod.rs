@@ -19,6 +19,7 @@ mod document;
 mod health;
 mod latest;
 mod observe;
+mod pace;
 mod params;
 mod routes;
 mod score;
@@ -47,6 +48,7 @@ use crate::{
 use archive::Archive;
 use awaiting::Awaiting;
 use latest::Latest;
+use pace::Pace;
 use submit::Submitter;
 
 /// What handlers share; a clone is the same one.
@@ -62,6 +64,8 @@ pub struct Shared {
     awaiting: Arc<Awaiting<Arc<Accepted>>>,
     latest: Arc<Latest>,
     submitter: Submitter,
+    /// Whether verdicts come in time.
+    pace: Arc<Pace>,
     archive: Archive,
     /// Requests that may still wait.
     waiting: Semaphore,

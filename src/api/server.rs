@@ -16,8 +16,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Api, Auth, Shared, archive::Archive, awaiting::Awaiting, connections, health, latest::Latest, routes,
-    submit::Submitter,
+    Api, Auth, Shared, archive::Archive, awaiting::Awaiting, connections, health, latest::Latest, pace::Pace,
+    routes, submit::Submitter,
 };
 use crate::{
     config::Config,
@@ -108,6 +108,7 @@ impl Server {
             waiting: Semaphore::new(serve.max_waiting),
             archive: Archive::new(&config.sink)?,
             latest: Arc::new(Latest::default()),
+            pace: Arc::new(Pace::new(Duration::from_millis(serve.score_deadline_ms))),
             surveyed_log: OnceLock::new(),
             began: Instant::now(),
             config,
@@ -136,7 +137,8 @@ impl Server {
         let runtime = runtime.map_err(ApiError::Thread)?;
         let unfollow = Arc::new(AtomicBool::new(false));
         let (config, telemetry) = (Arc::clone(&api.config), api.telemetry.clone());
-        let listeners: Vec<Arc<dyn Listener>> = vec![api.awaiting.clone(), api.latest.clone(), api.feed.hub().clone()];
+        let listeners: Vec<Arc<dyn Listener>> =
+            vec![api.awaiting.clone(), api.latest.clone(), api.pace.clone(), api.feed.hub().clone()];
         let follower = Follower::start(config, telemetry, Arc::clone(&unfollow), listeners);
         ask_for_log(&api, &unfollow)?;
         tracing::info!(%address, token = api.config.serve.token.is_some(), "serve: listening");
