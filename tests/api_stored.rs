@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use common::{
     PATIENCE,
-    curl::{Curl, Reply, transaction},
+    curl::{Curl, Reply, TOKEN, transaction},
     line::{Setup, Topics, until},
     postgres::{Server, TestDatabase},
     records::Follower,
@@ -161,4 +161,25 @@ fn without_its_database_the_interface_scores_on_is_degraded_and_recovers_by_itse
     server.services("up");
     until(PATIENCE, || curl.get("/v1/health").text(), healthy);
     assert!(!process.log().contains("postgres://"), "no connection string in the log");
+}
+
+#[test]
+fn what_a_database_says_of_users_and_hosts_is_told_with_the_token_and_on_the_telemetry_listener_alone() {
+    let (topics, database) = (Topics::create("stored.told", 1), TestDatabase::migrated());
+    let (_, place) = database.url.split_once('@').expect("a user");
+    let setup = Setup::new(&topics)
+        .roles("sink,serve")
+        .with("SENTRA__SERVE__TOKEN", TOKEN)
+        .with("DATABASE_URL", &format!("postgres://nobody_here@{place}"));
+    let process = setup.start();
+    let (stranger, known) = (Curl::new(&setup), Curl::new(&setup).with_token());
+    let told = || process.get("/readyz").filter(|answer| answer.body.contains("nobody_here"));
+    until(PATIENCE, || String::from("PostgreSQL's own words"), told);
+    for path in ["/readyz", "/readyz?role=sink", "/v1/health"] {
+        let (open, whole) = (stranger.try_run(path, &[], None).expect("an answer"), known.get(path));
+        assert_eq!(open.code, whole.code, "{path}");
+        assert!(whole.text().contains("nobody_here"), "{path}: {}", whole.text());
+        assert!(!open.text().contains("nobody_here"), "{path}: {}", open.text());
+        assert!(open.text().contains("\"sink needs PostgreSQL\""), "its kind is told: {}", open.text());
+    }
 }

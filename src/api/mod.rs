@@ -59,6 +59,7 @@ pub struct Api(Arc<Shared>);
 pub struct Shared {
     config: Arc<Config>,
     telemetry: Telemetry,
+    auth: Auth,
     /// The roles of this process.
     roles: Vec<&'static str>,
     awaiting: Arc<Awaiting<Arc<Accepted>>>,

@@ -100,7 +100,8 @@ impl Server {
         // Not ready from the first question on, also before the follower's thread says so itself.
         telemetry.health.hold(VERDICT_TAIL, Some(String::from("is not open yet")));
         let auth = Auth::new(serve.token.as_ref());
-        let feed = Service::new(&config, telemetry.clone(), Arc::new(move |headers| auth.bearer_ok(headers)));
+        let bearer = auth.clone();
+        let feed = Service::new(&config, telemetry.clone(), Arc::new(move |headers| bearer.bearer_ok(headers)));
         let awaiting = Arc::new(Awaiting::default());
         let submitter = Submitter::new(&config, Arc::clone(&awaiting));
         let submitter = submitter.map_err(|error| ApiError::Producer(describe(&error)))?;
@@ -113,6 +114,7 @@ impl Server {
             began: Instant::now(),
             config,
             telemetry,
+            auth,
             roles,
             awaiting,
             submitter,

@@ -35,6 +35,15 @@ wire_enum! {
     }
 }
 
+/// Something that speaks against readiness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// What it is about, from a closed set: anybody may know it.
+    pub kind: &'static str,
+    /// The whole of it, for operators: it may hold names, addresses, and what a broker or database said.
+    pub words: String,
+}
+
 /// The process's health; a clone is the same one.
 #[derive(Clone)]
 pub struct Health(Arc<Inner>);
@@ -138,39 +147,39 @@ impl Health {
     }
 
     /// Why the process is not ready; empty is ready.
-    pub fn unready(&self, now: Instant) -> Vec<String> {
+    pub fn unready(&self, now: Instant) -> Vec<Reason> {
         self.unready_about(now, |_| true)
     }
 
     /// The same of one role alone, by the things it holds: `score` has the shards, the broker and all that no other
     /// role names, `serve` the verdict tail and the listener, `sink` what begins with its name.
-    pub fn unready_of(&self, role: &str, now: Instant) -> Vec<String> {
+    pub fn unready_of(&self, role: &str, now: Instant) -> Vec<Reason> {
         match role {
-            "serve" => self.held_about(|about| role_of(about) == "serve"),
-            "sink" => self.held_about(|about| role_of(about) == "sink"),
+            "serve" => held(&self.state(), |about| role_of(about) == "serve"),
+            "sink" => held(&self.state(), |about| role_of(about) == "sink"),
             _ => self.unready_about(now, |about| role_of(about) == "score"),
         }
     }
 
-    fn held_about(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    fn unready_about(&self, now: Instant, wanted: impl Fn(&str) -> bool) -> Vec<Reason> {
         let state = self.state();
-        state.held.iter().filter(|(about, _)| wanted(about)).map(|(about, why)| format!("{about}: {why}")).collect()
-    }
-
-    fn unready_about(&self, now: Instant, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let state = self.state();
-        let joining = state.joining.iter().map(|shard| format!("shard {shard} has not joined the consumer group yet"));
+        let reason = |kind, words| Reason { kind, words };
+        let joining = state.joining.iter().map(|shard| {
+            reason("a shard has not joined the consumer group yet", format!("shard {shard} has not joined the consumer group yet"))
+        });
         let down = state.broker_down.iter().map(|(shard, (since, why))| {
             let seconds = now.saturating_duration_since(*since).as_secs();
-            format!("shard {shard} has reached no broker for {seconds} s: {why}")
+            reason("a shard reaches no broker", format!("shard {shard} has reached no broker for {seconds} s: {why}"))
         });
         let recovering = Some(state.count(PartitionState::Recovering)).filter(|count| *count > 0);
+        let recovering =
+            recovering.map(|count| reason("partitions are recovering", format!("partitions recovering: {count}")));
         let refused = state.partitions.iter().filter(|(_, (state, _))| *state == PartitionState::Refused);
         let refused = refused.map(|(partition, (_, why))| {
-            format!("partition {partition} is refused: {}", why.as_deref().unwrap_or("no reason given"))
+            let why = why.as_deref().unwrap_or("no reason given");
+            reason("a partition is refused", format!("partition {partition} is refused: {why}"))
         });
-        let held = state.held.iter().filter(|(about, _)| wanted(about)).map(|(about, why)| format!("{about}: {why}"));
-        let recovering = recovering.map(|count| format!("partitions recovering: {count}"));
+        let held = held(&state, wanted);
         joining.chain(down).chain(recovering).chain(refused).chain(held).collect()
     }
 
@@ -188,6 +197,12 @@ impl Health {
         // Each change is a single insert or remove: a panic elsewhere leaves nothing half done.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was said with [`Health::hold`] and not cleared.
+fn held(state: &State, wanted: impl Fn(&str) -> bool) -> Vec<Reason> {
+    let held = state.held.iter().filter(|(about, _)| wanted(about));
+    held.map(|(about, why)| Reason { kind: about, words: format!("{about}: {why}") }).collect()
 }
 
 /// Whose a thing is that speaks against readiness.

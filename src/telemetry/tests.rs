@@ -203,8 +203,11 @@ fn each_role_answers_for_its_own_reasons_alone() {
     telemetry.health.hold("verdict tail", Some(String::from("is not open yet")));
     telemetry.health.hold("topics", Some(String::from("differ")));
     telemetry.health.hold("sink", Some(String::from("waits")));
-    assert_eq!(telemetry.health.unready_of("serve", now), ["verdict tail: is not open yet"]);
-    assert_eq!(telemetry.health.unready_of("sink", now), ["sink: waits"]);
+    let words = |role| -> Vec<String> {
+        telemetry.health.unready_of(role, now).into_iter().map(|reason| reason.words).collect()
+    };
+    assert_eq!(words("serve"), ["verdict tail: is not open yet"]);
+    assert_eq!(words("sink"), ["sink: waits"]);
     let score = telemetry.health.unready_of("score", now);
     assert_eq!(score.len(), 2, "its shard has not joined, and the topics differ: {score:?}");
     assert_eq!(telemetry.health.unready(now).len(), 4, "the process has all of them");
