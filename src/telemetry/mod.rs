@@ -10,6 +10,7 @@ mod feed;
 mod health;
 mod log;
 mod metrics;
+mod panics;
 mod server;
 pub mod sink;
 pub mod snapshot;
