@@ -24,7 +24,7 @@ use crate::{
         tail::{From, Positions, Tail, TailError, TailEvent, Until},
         wait,
     },
-    telemetry::{Telemetry, VERDICT_TAIL, facts::GapSeen},
+    telemetry::{Loop, Telemetry, VERDICT_TAIL, facts::GapSeen},
 };
 
 /// How long one wait for a record lasts before the stop flag is looked at.
@@ -128,6 +128,7 @@ impl Follower {
         listeners: Vec<Arc<dyn Listener>>,
     ) -> JoinHandle<Result<(), FollowError>> {
         telemetry.health.hold(VERDICT_TAIL, Some(String::from("is not open yet")));
+        telemetry.health.beat(Loop::Follower, Instant::now());
         let follower = Self { config, telemetry, stop, listeners, last: BTreeMap::new() };
         let thread = thread::Builder::new().name(String::from("verdict-tail")).spawn(move || follower.run());
         thread.expect("a process at its start has a thread to give, or is of no use")
@@ -185,6 +186,8 @@ impl Follower {
     }
 
     fn open(&self, from: From) -> Result<Tail, TailError> {
+        // Waiting for a broker is no standstill.
+        self.telemetry.health.beat(Loop::Follower, Instant::now());
         Tail::open(&self.config.kafka, &self.config.topics.verdicts, from, Until::Forever)
     }
 
@@ -199,8 +202,10 @@ impl Follower {
         let mut heard = Instant::now();
         let mut away = false;
         while !self.stopped() {
-            if heard.elapsed() > SILENCE {
-                heard = Instant::now();
+            let now = Instant::now();
+            self.telemetry.health.beat(Loop::Follower, now);
+            if now.saturating_duration_since(heard) > SILENCE {
+                heard = now;
                 let asked = tail.probe(ASK);
                 if let Err(error) = &asked {
                     self.hold(error);

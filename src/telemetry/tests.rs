@@ -88,6 +88,21 @@ fn liveness_is_progress_of_every_shard() {
 }
 
 #[test]
+fn liveness_is_progress_of_the_follower_and_the_sink_too_where_the_process_has_them() {
+    let telemetry = Telemetry::new(0);
+    let later = Instant::now() + STUCK_AFTER * 2;
+    assert!(telemetry.health.stuck(later).is_empty(), "it has none");
+    Loop::ALL.iter().for_each(|each| telemetry.health.beat(*each, Instant::now()));
+    let stuck = telemetry.health.stuck(later);
+    assert!(stuck[0].starts_with("the verdict tail's follower has not turned for "), "{stuck:?}");
+    assert!(stuck[1].starts_with("the sink has not turned for "), "{stuck:?}");
+    telemetry.health.beat(Loop::Follower, later);
+    assert_eq!(telemetry.health.stuck(later).len(), 1);
+    telemetry.health.beat(Loop::Sink, later);
+    assert!(telemetry.health.stuck(later + STUCK_AFTER).is_empty());
+}
+
+#[test]
 fn a_port_in_use_is_one_line_with_the_setting_and_the_way_out() {
     let (telemetry, server) = serving(1);
     let Err(error) = Server::start(server.address(), telemetry) else { panic!("the port is taken") };
