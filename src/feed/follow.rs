@@ -39,6 +39,10 @@ const ASK: Duration = Duration::from_secs(2);
 /// The pause between two tries to open the topic, growing from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
+/// The most partitions a serve process follows: a cursor names each, and must fit a request's head
+/// (`api::connections` has its limit and the test).
+pub const MOST_PARTITIONS: usize = 1_024;
+
 /// A verdict that counts, as it lies in the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -188,7 +192,9 @@ impl Follower {
     fn open(&self, from: From) -> Result<Tail, TailError> {
         // Waiting for a broker is no standstill.
         self.telemetry.health.beat(Loop::Follower, Instant::now());
-        Tail::open(&self.config.kafka, &self.config.topics.verdicts, from, Until::Forever)
+        let topic = &self.config.topics.verdicts;
+        let tail = Tail::open(&self.config.kafka, topic, from, Until::Forever)?;
+        fits(topic, tail.positions().partitions.len()).map(|()| tail)
     }
 
     fn begun(&self, tail: Tail) -> Tail {
@@ -263,5 +269,29 @@ impl Follower {
 
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Refuses a topic whose cursors would not fit a request's head.
+fn fits(topic: &str, partitions: usize) -> Result<(), TailError> {
+    if partitions <= MOST_PARTITIONS {
+        return Ok(());
+    }
+    let reason = format!(
+        "it has {partitions} partitions, and the role serve follows at most {MOST_PARTITIONS}, for a feed's cursor names \
+         each of them and must fit a request's head; run this process without the role serve"
+    );
+    Err(TailError::Topic { topic: topic.to_owned(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_of_too_many_partitions_for_a_cursor_is_refused_with_the_way_out() {
+        assert_eq!(fits("v", MOST_PARTITIONS), Ok(()));
+        let said = fits("v", MOST_PARTITIONS + 1).expect_err("one too many").to_string();
+        assert!(said.contains("1025 partitions") && said.contains("without the role serve"), "{said}");
     }
 }

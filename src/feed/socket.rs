@@ -28,7 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const WRITE_BUFFER: usize = 16 * 1_024;
 
 /// What one connection may hold of frames on their way: room for the largest beside a full buffer. The largest is
-/// figures with the cursor of a topic of 4,096 partitions.
+/// figures with the cursor of a topic of as many partitions as are followed.
 pub const MAX_WRITE_BUFFER: usize = 256 * 1_024;
 
 /// Clients send little: the buffer is allocated for each connection at once.
