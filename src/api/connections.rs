@@ -33,8 +33,9 @@ const MAX_HEAD: usize = 32 * 1024;
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 
-/// What the kernel holds at most of answers on their way to one client, in bytes (Linux doubles it).
-const SEND_BUFFER: usize = 128 * 1024;
+/// What the kernel holds at most of answers on their way to one client, in bytes (Linux doubles it). It tells of room
+/// once a third of that was taken: a feed's client that takes so much within its patience counts as there.
+const SEND_BUFFER: usize = 32 * 1024;
 
 /// The pause after the system refused to accept (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
