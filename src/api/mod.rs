@@ -15,6 +15,7 @@ mod auth;
 mod awaiting;
 mod connections;
 mod contracts;
+mod descriptors;
 mod document;
 mod health;
 mod latest;

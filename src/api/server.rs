@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Api, Auth, Shared, archive::Archive, awaiting::Awaiting, connections, health, latest::Latest, pace::Pace,
+    Api, Auth, Shared, archive::Archive, awaiting::Awaiting, connections, descriptors, health, latest::Latest, pace::Pace,
     routes, submit::Submitter,
 };
 use crate::{
@@ -97,6 +97,7 @@ impl Server {
             return Err(ApiError::Open(address));
         }
         listener.set_nonblocking(true).map_err(ApiError::Thread)?;
+        descriptors::provide(serve);
         // Not ready from the first question on, also before the follower's thread says so itself.
         telemetry.health.hold(VERDICT_TAIL, Some(String::from("is not open yet")));
         let auth = Auth::new(serve.token.as_ref());

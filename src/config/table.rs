@@ -181,7 +181,7 @@ settings! {
     SERVE_MAX_WAITING: Setting::new("serve.max_waiting", Kind::Int(1, 100_000), "1024",
         "Requests that may wait for a verdict at once; more are told to come again.");
     SERVE_MAX_CONNECTIONS: Setting::new("serve.max_connections", Kind::Int(1, 100_000), "4096",
-        "Connections to the HTTP interface at once, live feeds among them; more are closed.");
+        "Connections to the HTTP interface at once, live feeds (serve.feed_clients) apart; more are closed.");
     SERVE_FEED_CLIENTS: Setting::new("serve.feed_clients", Kind::Int(1, 100_000), "2000",
         "Clients of the live feed at once; more are told to come again.");
     SERVE_FEED_BACKLOG: Setting::new("serve.feed_backlog", Kind::Int(64, 1_000_000), "16384",
