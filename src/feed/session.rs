@@ -149,15 +149,17 @@ impl Session {
     /// An item's frame, where it is for this client.
     fn wanted(&self, item: &Item, place: &Place) -> Option<(&'static str, Utf8Bytes)> {
         match &item.body {
-            Body::Verdict(tags) => {
-                let wanted = place.is_news(tags.partition, tags.offset) && self.filter.wants(tags);
-                wanted.then(|| ("verdict", item.text.clone()))
+            Body::Verdict(verdict) => {
+                let (partition, offset) = verdict.place();
+                let news = place.is_news(partition, offset);
+                let wanted = news && self.filter.wants(verdict.tags(self.hub.calling_code()));
+                if wanted { Some(("verdict", verdict.text()?)) } else { None }
             }
-            Body::Stats { stats, .. } => {
-                let text = place.lapsed().map(|cursor| stats_text(stats, cursor));
-                Some(("stats", text.unwrap_or_else(|| item.text.clone())))
+            Body::Stats { stats, text, .. } => {
+                let lapsed = place.lapsed().map(|cursor| stats_text(stats, cursor));
+                Some(("stats", lapsed.unwrap_or_else(|| text.clone())))
             }
-            Body::Gap => Some(("gap", item.text.clone())),
+            Body::Gap(text) => Some(("gap", text.clone())),
         }
     }
 
