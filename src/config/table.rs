@@ -188,6 +188,8 @@ settings! {
         "Newest frames kept for all clients of the feed; one that lags half of it behind gets only alerts.");
     SERVE_FEED_CATCH_UPS: Setting::new("serve.feed_catch_ups", Kind::Int(1, 256), "4",
         "Clients that may read the topic at once to catch up from a cursor; others wait, or are told to come again.");
+    SERVE_FEED_PING: Setting::new("serve.feed_ping", Kind::Duration { min: "1s", max: "1h", off: false }, "20s",
+        "How often a client of the feed is asked whether it is there; one that says nothing to three pings is closed. Less than a proxy's idle time.");
 
     SINK_DATABASE_URL: Setting::unset("sink.database_url", Kind::Secret,
         "PostgreSQL connection string, postgres://user:password@host:5432/database?sslmode=verify-full; for sink and serve.").alias("DATABASE_URL");
