@@ -18,9 +18,8 @@ fn a_broker_that_hangs_costs_one_deadline_and_then_requests_are_told_at_once_unt
     let curl = Curl::new(&setup);
     curl.await_ready(&process);
     // Nobody scores: an acknowledged record is a 504 that names its place.
-    let placed = || {
-        Some(curl.score(&transaction(1, "PLACED"))).filter(|reply| reply.code == 504 && !reply.text().contains('?'))
-    };
+    let placed =
+        || Some(curl.score(&transaction(1, "PLACED"))).filter(|reply| reply.code == 504 && !reply.text().contains('?'));
     until(PATIENCE, || String::from("a place"), placed).assert_problem(504, "verdict-late");
 
     broker.services("freeze");

@@ -16,8 +16,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Api, Auth, Shared, archive::Archive, awaiting::Awaiting, connections, descriptors, health, latest::Latest, pace::Pace,
-    routes, submit::Submitter,
+    Api, Auth, Shared, archive::Archive, awaiting::Awaiting, connections, descriptors, health, latest::Latest,
+    pace::Pace, routes, submit::Submitter,
 };
 use crate::{
     config::Config,
