@@ -152,7 +152,10 @@ mod tests {
         let app = Router::new().route("/fails", get(fails)).layer(from_fn_with_state(Telemetry::new(0), observe));
         let request = Request::get("/fails").header(REQUEST_ID, "254712345678").body(Body::empty());
         let response = app.oneshot(request.expect("a request")).await.expect("an answer");
-        assert_eq!((response.status().as_u16(), &response.headers()[REQUEST_ID]), (500, &HeaderValue::from_static("254712345678")));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[REQUEST_ID]),
+            (500, &HeaderValue::from_static("254712345678"))
+        );
         let body = response.into_body().collect().await.expect("a body").to_bytes();
         let problem: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         let incident = problem["detail"].as_str().and_then(|detail| detail.rsplit(' ').next()).expect("a detail");

@@ -10,6 +10,10 @@ pub fn tell_panics_by_place() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map_or_else(|| String::from("an unknown place"), ToString::to_string);
         let thread = std::thread::current();
-        tracing::error!(place, thread = thread.name().unwrap_or("unnamed"), "the program failed (a panic); report that place");
+        tracing::error!(
+            place,
+            thread = thread.name().unwrap_or("unnamed"),
+            "the program failed (a panic); report that place"
+        );
     }));
 }
