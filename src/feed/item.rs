@@ -256,7 +256,10 @@ mod tests {
         assert!(std::ptr::eq(tags, again));
         assert_eq!((tags.score, tags.log), (Some(78), Some([0x7f, 0x3a, 0x9c, 0x01])));
         let text = verdict.text().expect("UTF-8");
-        assert!(text.as_str().starts_with(r#"{"type":"verdict","partition":3,"offset":97,"verdict":{"transaction_id":"T1""#));
+        assert!(
+            text.as_str()
+                .starts_with(r#"{"type":"verdict","partition":3,"offset":97,"verdict":{"transaction_id":"T1""#)
+        );
     }
 
     #[test]
