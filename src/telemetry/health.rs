@@ -198,7 +198,10 @@ impl Health {
         let state = self.state();
         let reason = |kind, words| Reason { kind, words };
         let joining = state.joining.iter().map(|shard| {
-            reason("a shard has not joined the consumer group yet", format!("shard {shard} has not joined the consumer group yet"))
+            reason(
+                "a shard has not joined the consumer group yet",
+                format!("shard {shard} has not joined the consumer group yet"),
+            )
         });
         let down = state.broker_down.iter().map(|(shard, (since, why))| {
             let seconds = now.saturating_duration_since(*since).as_secs();
