@@ -11,10 +11,12 @@ pub mod curl;
 pub mod demo;
 pub mod feed;
 pub mod line;
+pub mod node;
 pub mod postgres;
 pub mod produce;
 pub mod records;
 pub mod rows;
+pub mod secrets;
 
 use std::env;
 use std::process;
