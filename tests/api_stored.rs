@@ -111,6 +111,21 @@ fn verdicts_alerts_and_phones_are_found_page_by_page_and_bad_questions_are_refus
     assert_eq!(devices["value"], 30.0);
     curl.get("/v1/phones/+254799999999").assert_problem(404, "not-found");
 
+    // Another process gives the same answers, to the byte, and takes the first one's cursor.
+    let beside = Setup::new(&topics).roles("serve").with("DATABASE_URL", &database.url);
+    let other = beside.start();
+    let there = Curl::new(&beside);
+    there.await_ready(&other);
+    let mut asked = vec![format!("/v1/verdicts/{last}"), String::from("/v1/verdicts?transaction_id=DRAIN-29")];
+    asked.extend(["/v1/phones/0700000007?limit=3", "/v1/alerts?limit=4", "/v1/alerts?level=HIGH"].map(String::from));
+    let cursor = curl.get("/v1/alerts?limit=4").json()["next_cursor"].as_str().expect("more than a page").to_owned();
+    asked.push(format!("/v1/alerts?limit=4&cursor={cursor}"));
+    for path in asked {
+        let (one, two) = (curl.get(&path), there.get(&path));
+        assert_eq!((one.code, two.code), (200, 200), "{path}");
+        assert_eq!(one.text(), two.text(), "{path}");
+    }
+
     for (path, field) in [
         ("/v1/phones/2547****678", "phone"),
         ("/v1/phones/hello", "phone"),
