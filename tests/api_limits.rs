@@ -29,3 +29,21 @@ fn the_limit_of_open_files_is_raised_for_all_connections_and_where_it_cannot_be_
         assert!(told.log().contains(part), "{part}: {}", told.log());
     }
 }
+
+#[test]
+fn a_head_that_is_too_large_is_a_431_and_the_next_request_is_answered() {
+    let topics = Topics::create("api.head", 1);
+    let setup = Setup::new(&topics).roles("serve");
+    let process = setup.start();
+    let curl = Curl::new(&setup);
+    curl.await_ready(&process);
+    let long = format!("X-Long: {}", "x".repeat(40 * 1_024));
+    let many: Vec<String> = (0..70).flat_map(|n| [String::from("-H"), format!("X-{n}: y")]).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for (what, headers) in [("a long one", &["-H", &long][..]), ("many", &many)] {
+        let reply = curl.run("/v1/health", headers, None);
+        assert_eq!(reply.code, 431, "{what}: {}", reply.text());
+    }
+    let room = format!("X-Long: {}", "x".repeat(28 * 1_024));
+    assert_eq!(curl.run("/v1/health", &["-H", &room], None).code, 200, "below the limit");
+}
