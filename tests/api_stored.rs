@@ -185,7 +185,7 @@ fn what_a_database_says_of_users_and_hosts_is_told_with_the_token_and_on_the_tel
     let setup = Setup::new(&topics)
         .roles("sink,serve")
         .with("SENTRA__SERVE__TOKEN", TOKEN)
-        .with("DATABASE_URL", &format!("postgres://nobody_here@{place}"));
+        .with("DATABASE_URL", &format!("postgres://nobody_here:wrong@{place}"));
     let process = setup.start();
     let (stranger, known) = (Curl::new(&setup), Curl::new(&setup).with_token());
     let told = || process.get("/readyz").filter(|answer| answer.body.contains("nobody_here"));
