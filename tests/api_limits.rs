@@ -37,10 +37,11 @@ fn a_head_that_is_too_large_is_a_431_and_the_next_request_is_answered() {
     let process = setup.start();
     let curl = Curl::new(&setup);
     curl.await_ready(&process);
+    // A head that comes at once may be read a little beyond the limit.
     let long = format!("X-Long: {}", "x".repeat(40 * 1_024));
     let many: Vec<String> = (0..70).flat_map(|n| [String::from("-H"), format!("X-{n}: y")]).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    for (what, headers) in [("a long one", &["-H", &long][..]), ("many", &many)] {
+    for (what, headers) in [("a long one", &["-H", &long, "-H", &long][..]), ("many", &many)] {
         let reply = curl.run("/v1/health", headers, None);
         assert_eq!(reply.code, 431, "{what}: {}", reply.text());
     }
