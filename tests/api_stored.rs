@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use common::{
     PATIENCE,
-    curl::{Curl, Reply, transaction},
+    curl::{Curl, Reply, TOKEN, transaction},
     line::{Setup, Topics, until},
     postgres::{Server, TestDatabase},
     records::Follower,
@@ -111,6 +111,21 @@ fn verdicts_alerts_and_phones_are_found_page_by_page_and_bad_questions_are_refus
     assert_eq!(devices["value"], 30.0);
     curl.get("/v1/phones/+254799999999").assert_problem(404, "not-found");
 
+    // Another process gives the same answers, to the byte, and takes the first one's cursor.
+    let beside = Setup::new(&topics).roles("serve").with("DATABASE_URL", &database.url);
+    let other = beside.start();
+    let there = Curl::new(&beside);
+    there.await_ready(&other);
+    let mut asked = vec![format!("/v1/verdicts/{last}"), String::from("/v1/verdicts?transaction_id=DRAIN-29")];
+    asked.extend(["/v1/phones/0700000007?limit=3", "/v1/alerts?limit=4", "/v1/alerts?level=HIGH"].map(String::from));
+    let cursor = curl.get("/v1/alerts?limit=4").json()["next_cursor"].as_str().expect("more than a page").to_owned();
+    asked.push(format!("/v1/alerts?limit=4&cursor={cursor}"));
+    for path in asked {
+        let (one, two) = (curl.get(&path), there.get(&path));
+        assert_eq!((one.code, two.code), (200, 200), "{path}");
+        assert_eq!(one.text(), two.text(), "{path}");
+    }
+
     for (path, field) in [
         ("/v1/phones/2547****678", "phone"),
         ("/v1/phones/hello", "phone"),
@@ -161,4 +176,25 @@ fn without_its_database_the_interface_scores_on_is_degraded_and_recovers_by_itse
     server.services("up");
     until(PATIENCE, || curl.get("/v1/health").text(), healthy);
     assert!(!process.log().contains("postgres://"), "no connection string in the log");
+}
+
+#[test]
+fn what_a_database_says_of_users_and_hosts_is_told_with_the_token_and_on_the_telemetry_listener_alone() {
+    let (topics, database) = (Topics::create("stored.told", 1), TestDatabase::migrated());
+    let (_, place) = database.url.split_once('@').expect("a user");
+    let setup = Setup::new(&topics)
+        .roles("sink,serve")
+        .with("SENTRA__SERVE__TOKEN", TOKEN)
+        .with("DATABASE_URL", &format!("postgres://nobody_here:wrong@{place}"));
+    let process = setup.start();
+    let (stranger, known) = (Curl::new(&setup), Curl::new(&setup).with_token());
+    let told = || process.get("/readyz").filter(|answer| answer.body.contains("nobody_here"));
+    until(PATIENCE, || String::from("PostgreSQL's own words"), told);
+    for path in ["/readyz", "/readyz?role=sink", "/v1/health"] {
+        let (open, whole) = (stranger.try_run(path, &[], None).expect("an answer"), known.get(path));
+        assert_eq!(open.code, whole.code, "{path}");
+        assert!(whole.text().contains("nobody_here"), "{path}: {}", whole.text());
+        assert!(!open.text().contains("nobody_here"), "{path}: {}", open.text());
+        assert!(open.text().contains("\"sink needs PostgreSQL\""), "its kind is told: {}", open.text());
+    }
 }

@@ -12,6 +12,7 @@ use std::{
 use common::{
     demo::{Demo, open_folder},
     line::{free_port, until},
+    node,
 };
 
 const TOKEN: &str = "a-token-for-the-page-of-the-test";
@@ -101,7 +102,8 @@ impl Browser {
     fn open(scenario: &str, address: &str, token: Option<&str>) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/page.mjs");
         let mut command = Command::new("node");
-        command.env("SENTRA_BROWSER_HOME", driver()).env("SENTRA_CHROMIUM", chromium());
+        node::package("axe-core");
+        command.env("SENTRA_BROWSER_HOME", node::folder()).env("SENTRA_CHROMIUM", chromium());
         command.arg(script).args([scenario, address]).args(token);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("node: scripts/setup installs it");
@@ -131,21 +133,6 @@ impl Drop for Browser {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Where `scripts/setup` put playwright-core and axe-core.
-fn driver() -> PathBuf {
-    let cache = env::var_os("SENTRA_CACHE").map(PathBuf::from).or_else(|| {
-        let home = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache"))).map(|home| home.join("sentra"))
-    });
-    let folder = cache.expect("a home").join("browser");
-    assert!(
-        folder.join("node_modules/playwright-core").is_dir(),
-        "{}: missing; scripts/setup installs it",
-        folder.display()
-    );
-    folder
 }
 
 fn chromium() -> PathBuf {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{fs, net::TcpStream, path::Path};
 
 use common::{
     PATIENCE,
@@ -23,12 +23,18 @@ fn a_demo_shows_alerts_and_where_everything_is_and_ctrl_c_leaves_nothing_running
     {
         assert!(said.contains(part), "{part}: {said}");
     }
+    let ready = said.lines().find_map(|line| line.trim().strip_prefix("Ready to begin after "));
+    println!("the demo was ready to begin after {}", ready.and_then(|rest| rest.split(" s.").next()).expect("a time"));
     let postgres = demo.postgres();
-    assert!(lives(postgres));
+    let (tree, ports) = (demo.tree(), ports(&demo));
+    assert!(tree.contains(&postgres) && tree.len() > 3, "PostgreSQL and its own children: {tree:?}");
+    assert!(ports.iter().all(|port| is_open(*port)), "{ports:?}");
     assert!(!user_of(postgres).starts_with('0'), "PostgreSQL never runs as root");
-    demo.signal(libc::SIGINT);
+    demo.ctrl_c();
     assert!(demo.wait().success(), "{}", demo.err());
-    assert!(!lives(postgres), "it is waited for");
+    let left: Vec<_> = tree.into_iter().filter(|pid| lives(*pid)).collect();
+    assert!(left.is_empty(), "all of it is waited for: {left:?}");
+    assert!(!ports.iter().any(|port| is_open(*port)), "{ports:?}");
     assert!(!data.join("env").exists(), "nothing names what is gone");
 }
 
@@ -148,6 +154,17 @@ fn missing_binaries_are_refused_with_the_package_to_install() {
     for part in ["/nowhere", "apt-get install postgresql"] {
         assert!(demo.err().contains(part), "{part}: {}", demo.err());
     }
+}
+
+/// Where it listens: the interface, telemetry, the broker.
+fn ports(demo: &Demo) -> Vec<u16> {
+    let names = ["API_PORT", "SENTRA__TELEMETRY__LISTEN", "KAFKA_BOOTSTRAP_SERVERS"];
+    let port = |name| demo.variable(name).rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    names.map(port).to_vec()
+}
+
+fn is_open(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
 /// The user ids of a process.

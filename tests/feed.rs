@@ -218,3 +218,27 @@ fn there_is_room_for_so_many_clients_and_again_when_one_leaves() {
     until(PATIENCE, || String::from("room"), room);
     assert_eq!(status(Client::connect(serving.port, "", &[])), 101);
 }
+
+#[test]
+fn a_client_that_answers_no_ping_is_closed_as_idle_and_one_that_does_stays() {
+    let topics = Topics::create("feed.idle", 1);
+    let mut log = Log::begin(&topics);
+    let serving = Serving::start(&topics, &[("SENTRA__SERVE__FEED_PING", "1s")]);
+    let mut deaf = serving.client("");
+    assert_eq!(deaf.next_of("hello")["ping_s"], 1);
+    let mut good = serving.client("");
+    good.next_of("hello");
+    // Who reads answers pings; the deaf one does not read, and what it is told waits for it.
+    let closed = || {
+        good.next_of("stats");
+        serving.process.metric("sentra_feed_closed_total{reason=\"idle\"}").filter(|closed| *closed == 1.0)
+    };
+    until(PATIENCE, || String::from("the deaf one to be closed"), closed);
+    let Ended { bye, code } = deaf.end();
+    assert_eq!((&bye["reason"], code), (&json!("idle"), 4009));
+    assert!(bye["cursor"].is_string(), "{bye}");
+    log.verdicts(0, [50]);
+    good.next_of("verdict");
+    let left = || serving.process.metric("sentra_feed_clients").filter(|clients| *clients == 1.0);
+    until(PATIENCE, || String::from("the good one alone"), left);
+}

@@ -4,7 +4,10 @@ mod common;
 
 use std::{fs, path::Path};
 
-use common::feed::{schema, validator};
+use common::{
+    feed::{schema, validator},
+    node,
+};
 use sentra::{
     config::table::Id,
     feed::frame::{self, ByeReason, GapReason},
@@ -120,4 +123,20 @@ fn the_asyncapi_document_is_that_of_the_settings_and_the_schemas() {
     fields.retain(|name| *name != "type");
     fields.sort();
     assert_eq!(parameters, fields);
+}
+
+#[test]
+fn the_asyncapi_document_is_one_by_asyncapis_own_schema() {
+    // Its form without ids, in which every reference leads into the file itself.
+    let path = node::package("@asyncapi/specs").join("schemas/3.0.0-without-$id.json");
+    let meta: Value = serde_json::from_slice(&fs::read(path).expect("its schema")).expect("JSON");
+    let validator = jsonschema::draft7::options().build(&meta).expect("a schema");
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/asyncapi.json");
+    let mut document: Value = serde_json::from_slice(&fs::read(committed).expect("committed")).expect("JSON");
+    let faults: Vec<String> =
+        validator.iter_errors(&document).map(|fault| format!("{}: {fault}", fault.instance_path)).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    let channel = document["channels"].as_object_mut().and_then(|channels| channels.values_mut().next());
+    channel.expect("a channel")["adress"] = "misspelt".into();
+    assert!(!validator.is_valid(&document), "a channel with an unknown field is none");
 }

@@ -17,6 +17,7 @@ use common::{
     feed::{Client, Log, Place, Serving, by_partition, cursor_of, place},
     line::{Topics, until},
 };
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 /// A connection whose receiving end holds little.
@@ -43,37 +44,38 @@ fn a_slow_client_gets_only_alerts_is_told_and_loses_nothing_by_its_cursor() {
     slow.next_of("hello");
     let mut good = serving.client("level=CRITICAL");
     good.next_of("hello");
+    // It reads all the while, a hundred frames a second: some of everything, then alerts alone, then word of what is
+    // missing; and no farewell before that.
+    let reader = thread::spawn(move || {
+        let (mut seen, mut last, mut skipped) = (Vec::new(), [0_i64; 2], false);
+        loop {
+            let frame = slow.next().expect("a gap comes first");
+            thread::sleep(Duration::from_millis(10));
+            match frame["type"].as_str() {
+                Some("verdict") => {
+                    let (partition, offset) = place(&frame);
+                    skipped |= offset != last[partition as usize] + 1;
+                    last[partition as usize] = offset;
+                    let alert = frame["verdict"]["risk_level"] == "CRITICAL";
+                    assert!(!skipped || alert, "once something is left out, only alerts come");
+                    seen.push((partition, offset));
+                }
+                Some("gap") => {
+                    assert_eq!(frame["reason"], "slow");
+                    assert!(frame["left_out"].as_u64() > Some(0));
+                    return (seen, cursor_of(&frame));
+                }
+                Some("stats") => {}
+                _ => panic!("a gap comes first, not {frame}"),
+            }
+        }
+    });
     for half in 0..2 {
         log.verdicts(half, scores(VERDICTS / 2));
     }
     let alerts = good.gather(VERDICTS / 50).0;
     assert_eq!(alerts.len(), VERDICTS / 50, "a good one has them all by now");
-
-    // The slow one wakes up: some of everything, then alerts alone, then word of what is missing; or its farewell.
-    let (mut seen, mut last, mut skipped) = (Vec::new(), [0_i64; 2], false);
-    let cursor = loop {
-        let frame = slow.next().expect("a gap or a farewell comes first");
-        match frame["type"].as_str() {
-            Some("verdict") => {
-                let (partition, offset) = place(&frame);
-                skipped |= offset != last[partition as usize] + 1;
-                last[partition as usize] = offset;
-                let alert = frame["verdict"]["risk_level"] == "CRITICAL";
-                assert!(!skipped || alert, "once something is left out, only alerts come");
-                seen.push((partition, offset));
-            }
-            Some("gap") => {
-                assert_eq!(frame["reason"], "slow");
-                assert!(frame["left_out"].as_u64() > Some(0));
-                break cursor_of(&frame);
-            }
-            Some("bye") => {
-                assert_eq!(frame["reason"], "slow");
-                break cursor_of(&frame);
-            }
-            _ => {}
-        }
-    };
+    let (seen, cursor) = reader.join().expect("the slow one");
     let mut known: BTreeSet<Place> = seen.into_iter().collect();
     assert!(known.len() < VERDICTS, "it was slow: {} verdicts", known.len());
     let mut again = serving.client(&format!("cursor={cursor}"));
@@ -81,6 +83,33 @@ fn a_slow_client_gets_only_alerts_is_told_and_loses_nothing_by_its_cursor() {
         known.insert(place(&again.next_of("verdict")));
     }
     assert_eq!(by_partition(&known.into_iter().collect::<Vec<_>>()), log.accepted());
+}
+
+#[test]
+fn one_that_reads_slowly_and_steadily_is_not_closed_though_a_batch_takes_it_longer_than_a_frame_may() {
+    const LONG: Duration = Duration::from_secs(30);
+    const VERDICTS: usize = 600;
+    let topics = Topics::create("steady", 1);
+    let mut log = Log::begin(&topics);
+    let serving = Serving::start(&topics, &[]);
+    let mut slow = Client::over(narrow(serving.port), "").expect("a session");
+    slow.next_of("hello");
+    // Some 5 KB each, so that a batch of them is more than it takes in 10 s.
+    let long = json!({"reasons": [{"code": "VELOCITY_5M", "text": "x".repeat(4_096), "contribution": 0.5}]});
+    log.specials(0, &long, VERDICTS);
+    let (began, mut seen) = (Instant::now(), Vec::new());
+    while seen.len() < VERDICTS {
+        let frame = slow.next().unwrap_or_else(|| panic!("cut off after {:?}", began.elapsed()));
+        match frame["type"].as_str() {
+            Some("verdict") => seen.push(place(&frame)),
+            Some("stats") => continue,
+            _ => panic!("after {:?}: {frame}", began.elapsed()),
+        }
+        if began.elapsed() < LONG {
+            thread::sleep(Duration::from_millis(500));
+        }
+    }
+    assert_eq!(by_partition(&seen), log.accepted());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use common::{
     curl::Curl,
     demo::{Demo, open_folder},
     line::until,
+    secrets::{MARK, PHONE, SUBJECT, TOKEN, WRONG, assert_none_told, bearer, is_private, now},
 };
 use rdkafka::{
     ClientConfig,
@@ -21,14 +22,6 @@ use tokio_tungstenite::tungstenite::{
     Message,
     client::{IntoClientRequest, client},
 };
-
-const TOKEN: &str = "the-token-that-nobody-may-read";
-const WRONG: &str = "a-wrong-token-is-one-of-another-server";
-/// In every body that is sent, and in places of a request that are as private.
-const MARK: &str = "XmarkX";
-/// The part of a phone that all its spellings share.
-const PHONE: &str = "798765432";
-const SUBJECT: &str = "abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789";
 
 #[test]
 fn no_phone_number_token_or_body_is_in_any_log_line_or_metric_of_a_full_run() {
@@ -53,18 +46,9 @@ fn no_phone_number_token_or_body_is_in_any_log_line_or_metric_of_a_full_run() {
     let fine = log.lines().filter(|line| line.contains("\"level\":\"DEBUG\"") && line.contains("sentra::"));
     assert!(fine.count() > 32, "debug logging is on: each partition tells at least of its recovery");
     for (what, text) in [("log", &log), ("metrics", &metrics)] {
-        let told: Vec<&str> = text.lines().filter(|line| is_private(line)).take(5).collect();
-        assert!(told.is_empty(), "the {what} tells:\n{}", told.join("\n"));
+        assert_none_told(what, text);
     }
     assert!(is_private("phone +254712345678") && is_private("07987654321") && !is_private("254 records in 712 ms"));
-}
-
-/// Whether a line bears what it must not: a mark of the test's own, or anything like a subscriber's number.
-fn is_private(line: &str) -> bool {
-    let marked = [MARK, PHONE, SUBJECT, TOKEN, WRONG].iter().any(|word| line.contains(word));
-    let bytes = line.as_bytes();
-    let number = bytes.windows(12).any(|twelve| twelve.starts_with(b"2547") && twelve.iter().all(u8::is_ascii_digit));
-    marked || number
 }
 
 /// Records that are no transactions, or odd ones, straight into the topic.
@@ -191,14 +175,4 @@ fn metrics(demo: &Demo, curl: &Curl) -> String {
     let texts: Vec<String> = both.iter().map(|reply| reply.text()).collect();
     assert!(texts.iter().all(|text| text.contains("sentra_events_total")));
     texts.join("\n")
-}
-
-fn bearer() -> String {
-    format!("Authorization: Bearer {TOKEN}")
-}
-
-/// The time as transactions write it.
-fn now() -> String {
-    let now = time::OffsetDateTime::now_utc();
-    now.format(&time::format_description::well_known::Rfc3339).expect("a time")
 }

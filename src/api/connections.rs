@@ -27,14 +27,15 @@ use crate::telemetry::Telemetry;
 /// keep idle connections should keep them shorter.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The largest head of a request, in bytes.
+/// The largest head of a request, in bytes: room for a cursor of as many partitions as the feed follows.
 const MAX_HEAD: usize = 32 * 1024;
 
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 
-/// What the kernel holds at most of answers on their way to one client, in bytes (Linux doubles it).
-const SEND_BUFFER: usize = 128 * 1024;
+/// What the kernel holds at most of answers on their way to one client, in bytes (Linux doubles it). It tells of room
+/// once a third of that was taken: a feed's client that takes so much within its patience counts as there.
+const SEND_BUFFER: usize = 32 * 1024;
 
 /// The pause after the system refused to accept (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -117,4 +118,27 @@ async fn connection(
 fn refuse(stream: &TcpStream, telemetry: &Telemetry) {
     telemetry.metrics.http_refused();
     let _ = stream.try_write(TOO_MANY);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        feed::MOST_PARTITIONS,
+        kafka::{
+            tail::{Position, Positions},
+            topic_id::TopicId,
+        },
+    };
+
+    #[test]
+    fn the_longest_cursor_fits_a_requests_head() {
+        // 2^48 verdicts in each partition, and offsets of which none is near another.
+        let next = 1_i64 << 48;
+        let position = |partition| Position { partition, next: next - 1, epoch: Some(0), last: Some(-1) };
+        let partitions = (0..MOST_PARTITIONS as i32).map(position).collect();
+        let topic = TopicId::from_bytes([0xff; 16]).expect("not zero");
+        let cursor = Positions { topic, log: Some([0xff; 4]), partitions }.cursor();
+        assert!(cursor.len() + 2_048 <= MAX_HEAD, "{} characters, and 2 KiB of other headers", cursor.len());
+    }
 }

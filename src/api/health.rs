@@ -1,14 +1,15 @@
 //! What the process says of itself: alive, ready, and in one document for people and for integrators' clients.
 //!
 //! Invariant: a database that is away makes this role `degraded` and nothing worse, for scoring and the feed go on; a
-//! broker that is away makes it `unavailable`. These answer without a token and hold no more than an operator's words.
+//! broker that is away makes it `unavailable`. These answer without a token, and then tell of reasons their kinds alone:
+//! words of a broker's or a database's name users and hosts, and are for those who bring the token.
 
 use std::time::Instant;
 
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -18,7 +19,7 @@ use super::{Api, params::Params};
 use crate::{
     app::Role,
     problem::{Document, Problem},
-    telemetry::VERDICT_TAIL,
+    telemetry::{Reason, VERDICT_TAIL},
 };
 
 /// What [`crate::telemetry::Health`] calls this role's stop.
@@ -44,7 +45,7 @@ pub struct Health {
     roles: Vec<&'static str>,
     /// Seconds since it began to listen.
     uptime_seconds: u64,
-    /// What speaks against `healthy`, in words.
+    /// What speaks against `healthy`: in words for those who bring the token, else its kinds.
     reasons: Vec<String>,
 }
 
@@ -72,7 +73,7 @@ pub enum Status {
 pub struct Answer {
     /// `alive`, `stuck`, `ready` or `not ready`.
     status: &'static str,
-    /// Why not.
+    /// Why not: in words for those who bring the token, else the kinds of reasons.
     reasons: Vec<String>,
 }
 
@@ -110,8 +111,8 @@ pub enum RoleName {
         (status = 503, description = "Nothing can be scored.", body = Health),
     )
 )]
-pub async fn health(State(api): State<Api>) -> Response {
-    let mut reasons = api.telemetry.health.unready(Instant::now());
+pub async fn health(State(api): State<Api>, headers: HeaderMap) -> Response {
+    let mut reasons = told(&api, &headers, api.telemetry.health.unready(Instant::now()));
     let kafka_connected = !api.submitter.is_away() && api.telemetry.health.held(VERDICT_TAIL).is_none();
     if api.submitter.is_away() {
         reasons.push(String::from("kafka: the producer reaches no broker"));
@@ -166,10 +167,10 @@ pub async fn livez(State(api): State<Api>) -> Response {
         (status = 503, description = "Not ready.", body = Answer),
     )
 )]
-pub async fn readyz(State(api): State<Api>, uri: Uri) -> Result<Response, Problem> {
+pub async fn readyz(State(api): State<Api>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
     let now = Instant::now();
     let Some(role) = Params::of(&uri)?.one("role")?.map(str::to_owned) else {
-        return Ok(answer("ready", "not ready", api.telemetry.health.unready(now)));
+        return Ok(answer("ready", "not ready", told(&api, &headers, api.telemetry.health.unready(now))));
     };
     if !["score", "sink", "serve"].contains(&role.as_str()) {
         return Err(Problem::parameter("role", "UNKNOWN_ROLE", "wanted score, sink or serve"));
@@ -179,7 +180,7 @@ pub async fn readyz(State(api): State<Api>, uri: Uri) -> Result<Response, Proble
             "role {role} is not run by this process; /v1/health lists those that are"
         )));
     }
-    Ok(answer("ready", "not ready", api.telemetry.health.unready_of(&role, now)))
+    Ok(answer("ready", "not ready", told(&api, &headers, api.telemetry.health.unready_of(&role, now))))
 }
 
 /// All numbers, in Prometheus' text format.
@@ -194,6 +195,16 @@ pub async fn readyz(State(api): State<Api>, uri: Uri) -> Result<Response, Proble
 )]
 pub async fn metrics(State(api): State<Api>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], api.telemetry.render()).into_response()
+}
+
+/// The reasons as this request may read them.
+fn told(api: &Api, headers: &HeaderMap, reasons: Vec<Reason>) -> Vec<String> {
+    if api.auth.bearer_ok(headers) {
+        return reasons.into_iter().map(|reason| reason.words).collect();
+    }
+    let mut kinds: Vec<String> = reasons.into_iter().map(|reason| reason.kind.to_owned()).collect();
+    kinds.dedup();
+    kinds
 }
 
 fn answer(good: &'static str, bad: &'static str, reasons: Vec<String>) -> Response {

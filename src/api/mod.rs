@@ -15,10 +15,12 @@ mod auth;
 mod awaiting;
 mod connections;
 mod contracts;
+mod descriptors;
 mod document;
 mod health;
 mod latest;
 mod observe;
+mod pace;
 mod params;
 mod routes;
 mod score;
@@ -47,6 +49,7 @@ use crate::{
 use archive::Archive;
 use awaiting::Awaiting;
 use latest::Latest;
+use pace::Pace;
 use submit::Submitter;
 
 /// What handlers share; a clone is the same one.
@@ -57,11 +60,14 @@ pub struct Api(Arc<Shared>);
 pub struct Shared {
     config: Arc<Config>,
     telemetry: Telemetry,
+    auth: Auth,
     /// The roles of this process.
     roles: Vec<&'static str>,
     awaiting: Arc<Awaiting<Arc<Accepted>>>,
     latest: Arc<Latest>,
     submitter: Submitter,
+    /// Whether verdicts come in time.
+    pace: Arc<Pace>,
     archive: Archive,
     /// Requests that may still wait.
     waiting: Semaphore,

@@ -1,7 +1,8 @@
 //! What is done round every request: an id, a bound on its time, a catch for panics, security headers, and the numbers.
 //!
 //! Invariant: the labels are closed sets (the route as it is declared, the status), so no path and no value of a
-//! client's becomes one. Request ids are echoed and never logged: a client may put anything into its own.
+//! client's becomes one. Request ids are echoed and never logged: a client may put anything into its own. What failed
+//! is found in the log by a number of our own making, which the answer names.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -45,9 +46,10 @@ pub async fn observe(State(telemetry): State<Telemetry>, request: Request, next:
     let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answered).await {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
-            // The panic's own line was printed where it happened.
-            tracing::error!(route, "a request's handler panicked; the process goes on");
-            let detail = "this is a fault of the server's; tell its operator the x-request-id";
+            // The panic's own line, with its place, stands just before.
+            let incident = new_id();
+            tracing::error!(route, incident, "a request's handler panicked; the process goes on");
+            let detail = format!("this is a fault of the server's; tell its operator the incident {incident}");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed", detail).into_response()
         }
         Err(_elapsed) => {
@@ -79,19 +81,19 @@ fn dress(headers: &mut HeaderMap, id: HeaderValue) {
 /// The client's own id where it is sane, else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let sane = |value: &&HeaderValue| value.len() <= MAX_ID && is_id(value.as_bytes());
-    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(new_id)
+    let made = || HeaderValue::try_from(new_id()).unwrap_or(HeaderValue::from_static("0"));
+    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(made)
 }
 
 /// 16 hex digits that no other request of this process has had, and hardly one of another.
-fn new_id() -> HeaderValue {
+fn new_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
     let mut seed = [0; 24];
     seed[..8].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
     seed[8..16].copy_from_slice(&now.to_le_bytes());
     seed[16..20].copy_from_slice(&std::process::id().to_le_bytes());
-    let id = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed));
-    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("0"))
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed))
 }
 
 /// Counts a request as under way until it is dropped, also where its client went away.
@@ -112,7 +114,56 @@ impl Drop for InFlight {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use axum::{Router, body::Body, middleware::from_fn_with_state, routing::get};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
     use super::*;
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic holds it").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    async fn fails() {
+        panic!("on purpose, by a test");
+    }
+
+    #[tokio::test]
+    async fn a_failed_request_is_found_in_the_log_by_the_incident_that_its_answer_names() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let app = Router::new().route("/fails", get(fails)).layer(from_fn_with_state(Telemetry::new(0), observe));
+        let request = Request::get("/fails").header(REQUEST_ID, "254712345678").body(Body::empty());
+        let response = app.oneshot(request.expect("a request")).await.expect("an answer");
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[REQUEST_ID]),
+            (500, &HeaderValue::from_static("254712345678"))
+        );
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let incident = problem["detail"].as_str().and_then(|detail| detail.rsplit(' ').next()).expect("a detail");
+        let log = String::from_utf8(log.0.lock().expect("no panic holds it").clone()).expect("text");
+        assert_eq!(incident.len(), 16, "{problem}");
+        assert!(log.contains(&format!("\"incident\":\"{incident}\"")), "{log}");
+        assert!(!log.contains("254712345678"), "a client's id may be anything: {log}");
+    }
 
     #[test]
     fn a_sane_request_id_is_kept_and_any_other_replaced() {

@@ -38,9 +38,8 @@ const CORS_MAX_AGE_S: u64 = 600;
 
 /// All of it, ready to serve.
 pub fn routes(api: &Api) -> Router {
-    let auth = auth::Auth::new(api.config.serve.token.as_ref());
-    let guarded = guarded().split_for_parts().0.layer(from_fn_with_state(auth.clone(), auth::guard));
-    let pages = pages().layer(from_fn_with_state(auth, auth::guard_page));
+    let guarded = guarded().split_for_parts().0.layer(from_fn_with_state(api.auth.clone(), auth::guard));
+    let pages = pages().layer(from_fn_with_state(api.auth.clone(), auth::guard_page));
     // The feed judges for itself: browsers come with a ticket in place of the token.
     let all = open().split_for_parts().0.merge(guarded).merge(pages).merge(api.feed.routes());
     // The first page holds no data: what it shows comes over the feed.

@@ -25,6 +25,7 @@ use super::{
     Api,
     awaiting::{Place, Ticket},
     contracts::{Transaction, Verdict},
+    pace::Behind,
     submit::{Outcome, Submission, SubmitError},
 };
 use crate::{
@@ -59,7 +60,7 @@ const MAX_TRACE_BYTES: usize = 512;
         (status = 413, description = "The body is longer than 65536 bytes.", body = Document, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as application/json, or is compressed.", body = Document, content_type = "application/problem+json"),
         (status = 422, description = "A field breaks a rule; `errors` names it and the way out.", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "Kafka is away, or too many requests wait; `Retry-After` says when to come again.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "Kafka is away, the line is behind, or too many requests wait; `Retry-After` says when to come again.", body = Document, content_type = "application/problem+json"),
         (status = 504, description = "The verdict did not come in time; `verdict` says where to fetch it.", body = Document, content_type = "application/problem+json"),
     )
 )]
@@ -78,15 +79,28 @@ pub async fn score(State(api): State<Api>, request: Request) -> Result<Response,
         Problem::unavailable("too-many-waiting", detail, 1)
     })?;
     api.reachable()?;
-    let deadline = Instant::now() + Duration::from_millis(api.config.serve.score_deadline_ms);
+    let key = phone.key();
+    let began = Instant::now();
+    let run = api.pace.begin(key.as_bytes(), began.into_std()).map_err(|Behind| {
+        let detail = "verdicts come too late for serve.score_deadline_ms, and another request would only wait in vain; \
+                      send the transaction again later, with the same transaction_id";
+        Problem::unavailable("line-behind", detail, 1)
+    })?;
+    let deadline = began + Duration::from_millis(api.config.serve.score_deadline_ms);
     let ticket = api.awaiting.expect(&id);
     let headers = traces(&parts.headers);
-    let key = phone.key();
     let submission =
         Submission { key: key.as_bytes(), value: &body, id: &id, number: ticket.number(), headers: &headers };
     let outcome = api.submitter.submit(&submission).map_err(not_sent)?;
     drop(headers);
-    match verdict(ticket, outcome, deadline).await {
+    let outcome = verdict(ticket, outcome, deadline).await;
+    match &outcome {
+        Ok(_) => run.answered(Instant::now().into_std()),
+        Err(Miss::Late(Some(_))) => run.unanswered(Instant::now().into_std()),
+        // That is the broker's fault and says nothing of the line.
+        Err(Miss::Late(None) | Miss::NotSent(_)) => drop(run),
+    }
+    match outcome {
         Ok(verdict) => Ok(answer(&verdict)),
         Err(Miss::NotSent(error)) => Err(not_sent(error)),
         Err(Miss::Late(place)) => Err(late(&api, &id, place)),

@@ -16,8 +16,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Api, Auth, Shared, archive::Archive, awaiting::Awaiting, connections, health, latest::Latest, routes,
-    submit::Submitter,
+    Api, Auth, Shared, archive::Archive, awaiting::Awaiting, connections, descriptors, health, latest::Latest,
+    pace::Pace, routes, submit::Submitter,
 };
 use crate::{
     config::Config,
@@ -97,10 +97,12 @@ impl Server {
             return Err(ApiError::Open(address));
         }
         listener.set_nonblocking(true).map_err(ApiError::Thread)?;
+        descriptors::provide(serve);
         // Not ready from the first question on, also before the follower's thread says so itself.
         telemetry.health.hold(VERDICT_TAIL, Some(String::from("is not open yet")));
         let auth = Auth::new(serve.token.as_ref());
-        let feed = Service::new(&config, telemetry.clone(), Arc::new(move |headers| auth.bearer_ok(headers)));
+        let bearer = auth.clone();
+        let feed = Service::new(&config, telemetry.clone(), Arc::new(move |headers| bearer.bearer_ok(headers)));
         let awaiting = Arc::new(Awaiting::default());
         let submitter = Submitter::new(&config, Arc::clone(&awaiting));
         let submitter = submitter.map_err(|error| ApiError::Producer(describe(&error)))?;
@@ -108,10 +110,12 @@ impl Server {
             waiting: Semaphore::new(serve.max_waiting),
             archive: Archive::new(&config.sink)?,
             latest: Arc::new(Latest::default()),
+            pace: Arc::new(Pace::new(Duration::from_millis(serve.score_deadline_ms))),
             surveyed_log: OnceLock::new(),
             began: Instant::now(),
             config,
             telemetry,
+            auth,
             roles,
             awaiting,
             submitter,
@@ -136,7 +140,8 @@ impl Server {
         let runtime = runtime.map_err(ApiError::Thread)?;
         let unfollow = Arc::new(AtomicBool::new(false));
         let (config, telemetry) = (Arc::clone(&api.config), api.telemetry.clone());
-        let listeners: Vec<Arc<dyn Listener>> = vec![api.awaiting.clone(), api.latest.clone(), api.feed.hub().clone()];
+        let listeners: Vec<Arc<dyn Listener>> =
+            vec![api.awaiting.clone(), api.latest.clone(), api.pace.clone(), api.feed.hub().clone()];
         let follower = Follower::start(config, telemetry, Arc::clone(&unfollow), listeners);
         ask_for_log(&api, &unfollow)?;
         tracing::info!(%address, token = api.config.serve.token.is_some(), "serve: listening");

@@ -81,6 +81,7 @@ impl Settings {
                 clients: self.int(SERVE_FEED_CLIENTS) as usize,
                 backlog: self.int(SERVE_FEED_BACKLOG) as usize,
                 catch_ups: self.int(SERVE_FEED_CATCH_UPS) as usize,
+                ping: Duration::from_millis(self.millis(SERVE_FEED_PING).unwrap_or_default() as u64),
             },
         }
     }

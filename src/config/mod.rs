@@ -174,6 +174,8 @@ pub struct FeedConfig {
     pub backlog: usize,
     /// Clients that catch up from the topic at once.
     pub catch_ups: usize,
+    /// Between two questions whether a client is there.
+    pub ping: Duration,
 }
 
 /// Where snapshots of the windows are kept, and how often they are taken; read by the score role.

@@ -185,13 +185,15 @@ settings! {
     SERVE_MAX_WAITING: Setting::new("serve.max_waiting", Kind::Int(1, 100_000), "1024",
         "Requests that may wait for a verdict at once; more are told to come again.");
     SERVE_MAX_CONNECTIONS: Setting::new("serve.max_connections", Kind::Int(1, 100_000), "4096",
-        "Connections to the HTTP interface at once, live feeds among them; more are closed.");
+        "Connections to the HTTP interface at once, live feeds (serve.feed_clients) apart; more are closed.");
     SERVE_FEED_CLIENTS: Setting::new("serve.feed_clients", Kind::Int(1, 100_000), "2000",
         "Clients of the live feed at once; more are told to come again.");
     SERVE_FEED_BACKLOG: Setting::new("serve.feed_backlog", Kind::Int(64, 1_000_000), "16384",
         "Newest frames kept for all clients of the feed; one that lags half of it behind gets only alerts.");
     SERVE_FEED_CATCH_UPS: Setting::new("serve.feed_catch_ups", Kind::Int(1, 256), "4",
         "Clients that may read the topic at once to catch up from a cursor; others wait, or are told to come again.");
+    SERVE_FEED_PING: Setting::new("serve.feed_ping", Kind::Duration { min: "1s", max: "1h", off: false }, "20s",
+        "How often a client of the feed is asked whether it is there; one that says nothing to three pings is closed. Less than a proxy's idle time.");
 
     SINK_DATABASE_URL: Setting::unset("sink.database_url", Kind::Secret,
         "PostgreSQL connection string, postgres://user:password@host:5432/database?sslmode=verify-full; for sink and serve.").alias("DATABASE_URL");

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
-    time::{interval, timeout},
+    time::{interval, timeout, timeout_at},
 };
 
 use super::{
@@ -143,7 +143,7 @@ async fn read(
             _ = second.tick() => {
                 frames.push(("stats", stats_text(&session.hub.stats(false), &at.cursor())));
                 if Instant::now() > until {
-                    return Err(End::Bye(ByeReason::Slow, String::from("catching up takes long; reconnect with the cursor")));
+                    return Err(too_long());
                 }
             }
             next = caught.recv() => {
@@ -175,13 +175,18 @@ async fn read(
             }
         }
         if !frames.is_empty() {
-            session.socket.send(frames).await?;
+            // A slow client has its time for each frame: all of them together must not hold others' turn for ever.
+            timeout_at(until.into(), session.socket.send(frames)).await.map_err(|_| too_long())??;
         }
         session.cursor = Some(Arc::from(at.cursor()));
         if let Some(joined) = joined {
             return Ok(joined);
         }
     }
+}
+
+fn too_long() -> End {
+    End::Bye(ByeReason::Slow, String::from("catching up takes long; reconnect with the cursor"))
 }
 
 fn closed() -> End {

@@ -15,7 +15,7 @@ use crate::kafka::tail::{Position, Positions};
 pub struct Limit {
     /// Frames.
     pub frames: usize,
-    /// Bytes of their texts.
+    /// Bytes of their texts, and of the verdicts these are made of.
     pub bytes: usize,
 }
 
@@ -77,8 +77,8 @@ impl Backlog {
     /// Adds a frame; its number is [`Self::next`].
     pub fn push(&mut self, item: Item) {
         debug_assert_eq!(item.seq, self.next());
-        if let (Body::Verdict(tags), Some(positions)) = (&item.body, &mut self.positions) {
-            tags.pass(positions);
+        if let (Body::Verdict(verdict), Some(positions)) = (&item.body, &mut self.positions) {
+            verdict.pass(positions);
         }
         let item = Arc::new(item);
         if item.is_for_alerts() {
@@ -87,8 +87,8 @@ impl Backlog {
         }
         self.all.push(item);
         while let Some(old) = self.all.pop_beyond_limit() {
-            if let (Body::Verdict(tags), Some(base), true) = (&old.body, &mut self.base, old.seq >= self.floor) {
-                tags.pass(base);
+            if let (Body::Verdict(verdict), Some(base), true) = (&old.body, &mut self.base, old.seq >= self.floor) {
+                verdict.pass(base);
             }
         }
     }
@@ -108,8 +108,8 @@ impl Backlog {
         let count = usize::try_from(seq.checked_sub(from)?).ok()?;
         let mut positions = self.base.clone()?;
         for item in self.all.items.iter().skip(skip).take(count) {
-            if let Body::Verdict(tags) = &item.body {
-                tags.pass(&mut positions);
+            if let Body::Verdict(verdict) = &item.body {
+                verdict.pass(&mut positions);
             }
         }
         Some(positions)
@@ -141,9 +141,10 @@ impl Backlog {
     /// The first frame that positions have not passed.
     fn first_news(&self, cursor: &Positions) -> u64 {
         let is_news = |item: &&Arc<Item>| match &item.body {
-            Body::Verdict(tags) if item.seq >= self.floor => {
-                let at = usize::try_from(tags.partition).ok().and_then(|partition| cursor.partitions.get(partition));
-                at.is_some_and(|at| tags.offset >= at.next)
+            Body::Verdict(verdict) if item.seq >= self.floor => {
+                let (partition, offset) = verdict.place();
+                let at = usize::try_from(partition).ok().and_then(|partition| cursor.partitions.get(partition));
+                at.is_some_and(|at| offset >= at.next)
             }
             _ => false,
         };

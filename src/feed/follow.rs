@@ -24,7 +24,7 @@ use crate::{
         tail::{From, Positions, Tail, TailError, TailEvent, Until},
         wait,
     },
-    telemetry::{Telemetry, VERDICT_TAIL, facts::GapSeen},
+    telemetry::{Loop, Telemetry, VERDICT_TAIL, facts::GapSeen},
 };
 
 /// How long one wait for a record lasts before the stop flag is looked at.
@@ -38,6 +38,10 @@ const ASK: Duration = Duration::from_secs(2);
 
 /// The pause between two tries to open the topic, growing from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// The most partitions a serve process follows: a cursor names each, and must fit a request's head
+/// (`api::connections` has its limit and the test).
+pub const MOST_PARTITIONS: usize = 1_024;
 
 /// A verdict that counts, as it lies in the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +132,7 @@ impl Follower {
         listeners: Vec<Arc<dyn Listener>>,
     ) -> JoinHandle<Result<(), FollowError>> {
         telemetry.health.hold(VERDICT_TAIL, Some(String::from("is not open yet")));
+        telemetry.health.beat(Loop::Follower, Instant::now());
         let follower = Self { config, telemetry, stop, listeners, last: BTreeMap::new() };
         let thread = thread::Builder::new().name(String::from("verdict-tail")).spawn(move || follower.run());
         thread.expect("a process at its start has a thread to give, or is of no use")
@@ -185,7 +190,11 @@ impl Follower {
     }
 
     fn open(&self, from: From) -> Result<Tail, TailError> {
-        Tail::open(&self.config.kafka, &self.config.topics.verdicts, from, Until::Forever)
+        // Waiting for a broker is no standstill.
+        self.telemetry.health.beat(Loop::Follower, Instant::now());
+        let topic = &self.config.topics.verdicts;
+        let tail = Tail::open(&self.config.kafka, topic, from, Until::Forever)?;
+        fits(topic, tail.positions().partitions.len()).map(|()| tail)
     }
 
     fn begun(&self, tail: Tail) -> Tail {
@@ -199,8 +208,10 @@ impl Follower {
         let mut heard = Instant::now();
         let mut away = false;
         while !self.stopped() {
-            if heard.elapsed() > SILENCE {
-                heard = Instant::now();
+            let now = Instant::now();
+            self.telemetry.health.beat(Loop::Follower, now);
+            if now.saturating_duration_since(heard) > SILENCE {
+                heard = now;
                 let asked = tail.probe(ASK);
                 if let Err(error) = &asked {
                     self.hold(error);
@@ -258,5 +269,29 @@ impl Follower {
 
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Refuses a topic whose cursors would not fit a request's head.
+fn fits(topic: &str, partitions: usize) -> Result<(), TailError> {
+    if partitions <= MOST_PARTITIONS {
+        return Ok(());
+    }
+    let reason = format!(
+        "it has {partitions} partitions, and the role serve follows at most {MOST_PARTITIONS}, for a feed's cursor names \
+         each of them and must fit a request's head; run this process without the role serve"
+    );
+    Err(TailError::Topic { topic: topic.to_owned(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_of_too_many_partitions_for_a_cursor_is_refused_with_the_way_out() {
+        assert_eq!(fits("v", MOST_PARTITIONS), Ok(()));
+        let said = fits("v", MOST_PARTITIONS + 1).expect_err("one too many").to_string();
+        assert!(said.contains("1025 partitions") && said.contains("without the role serve"), "{said}");
     }
 }

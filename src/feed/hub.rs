@@ -1,8 +1,8 @@
-//! The hub: listens to the follower, encodes each verdict's frame once into the backlog, wakes the sessions, and adds
-//! the figures of each second.
+//! The hub: listens to the follower, puts each verdict into the backlog, wakes the sessions, and adds the figures of
+//! each second.
 //!
 //! Invariant: nothing a client does or leaves undone delays the follower: it only ever takes a short lock, and no
-//! session holds that lock while it waits. The hub knows no sockets.
+//! session holds that lock while it waits; frames are the sessions' work. The hub knows no sockets.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use super::{
     backlog::{Backlog, Limit},
     follow::{Accepted, Listener},
     frame::{Frame, GapReason, LevelCounts, Stats},
-    item::{Body, Item, Tags, stats_text, verdict_text},
+    item::{Body, Item, Verdict, stats_text},
 };
 use crate::{
     domain::{policy::RiskLevel, time::WallTimeUs},
@@ -151,7 +151,7 @@ impl Hub {
             let Some(cursor) = backlog.positions().map(|positions| Arc::from(positions.cursor())) else { return };
             let text = stats_text(&stats, &cursor);
             let seq = backlog.next();
-            backlog.push(Item { seq, text, body: Body::Stats { stats, cursor } });
+            backlog.push(Item { seq, body: Body::Stats { stats, cursor, text } });
             self.telemetry.metrics.feed.backlog_bytes.set(i64::try_from(backlog.bytes()).unwrap_or(i64::MAX));
         }
         self.wake();
@@ -171,7 +171,7 @@ impl Hub {
         {
             let mut backlog = self.change();
             let seq = backlog.next();
-            backlog.push(Item { seq, text, body: Body::Gap });
+            backlog.push(Item { seq, body: Body::Gap(text) });
         }
         self.fresh.notify_one();
     }
@@ -179,15 +179,14 @@ impl Hub {
 
 impl Listener for Hub {
     fn accepted(&self, verdict: &Arc<Accepted>) {
-        let tags = Tags::of(verdict, &self.calling_code);
+        let verdict = Verdict::new(Arc::clone(verdict));
         self.total.fetch_add(1, Ordering::Relaxed);
-        let level = tags.level.map_or(self.levels.len() - 1, |level| usize::from(RiskLevel::code(level)));
+        let level = verdict.level().map_or(self.levels.len() - 1, |level| usize::from(RiskLevel::code(level)));
         self.levels[level].fetch_add(1, Ordering::Relaxed);
-        let Some(text) = verdict_text(verdict) else { return };
         {
             let mut backlog = self.change();
             let seq = backlog.next();
-            backlog.push(Item { seq, text, body: Body::Verdict(tags) });
+            backlog.push(Item { seq, body: Body::Verdict(verdict) });
         }
         self.fresh.notify_one();
     }

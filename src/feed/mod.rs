@@ -25,6 +25,6 @@ mod session;
 mod socket;
 mod ticket;
 
-pub use follow::{Accepted, FollowError, Follower, Listener};
+pub use follow::{Accepted, FollowError, Follower, Listener, MOST_PARTITIONS};
 pub use hub::Hub;
 pub use service::{Bearer, Service};

@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    domain::policy::RiskLevel,
     feed::{
+        Accepted,
         backlog::{Join, Limit},
         frame::Stats,
-        item::Tags,
+        item::Verdict,
     },
     kafka::topic_id::TopicId,
 };
@@ -34,26 +34,17 @@ impl Stream {
     fn verdict(&mut self, partition: usize, alert: bool) {
         let offset = self.next[partition];
         self.next[partition] += 1;
-        let level = if alert { RiskLevel::High } else { RiskLevel::Low };
-        let tags = Tags {
-            partition: partition as i32,
-            offset,
-            source: offset + 100,
-            epoch: 3,
-            level: Some(level),
-            ..Tags::default()
-        };
-        self.push(Body::Verdict(tags));
+        self.push(Body::Verdict(verdict(partition as i32, offset, if alert { "HIGH" } else { "LOW" })));
     }
 
     fn stats(&mut self) {
         let cursor = Arc::from(self.backlog.positions().expect("open").cursor());
-        self.push(Body::Stats { stats: Stats::default(), cursor });
+        self.push(Body::Stats { stats: Stats::default(), cursor, text: "{}".into() });
     }
 
     fn push(&mut self, body: Body) {
         let seq = self.backlog.next();
-        self.backlog.push(Item { seq, text: "{}".into(), body });
+        self.backlog.push(Item { seq, body });
     }
 
     fn many(&mut self, count: usize) {
@@ -66,6 +57,12 @@ impl Stream {
     }
 }
 
+fn verdict(partition: i32, offset: i64, level: &str) -> Verdict {
+    let value = format!(r#"{{"transaction_id":"T","risk_score":1,"risk_level":"{level}"}}"#).into_bytes().into();
+    let source = offset + 100;
+    Verdict::new(Arc::new(Accepted { partition, offset, source, epoch: 3, timestamp_ms: 0, key: None, value }))
+}
+
 fn positions(next: [i64; 2]) -> Positions {
     let position = |(partition, next)| Position { partition, next, epoch: Some(3), last: Some(next + 99) };
     let partitions = (0..).zip(next).map(position).collect();
@@ -75,7 +72,7 @@ fn positions(next: [i64; 2]) -> Positions {
 /// The verdicts of what was taken.
 fn verdicts(items: &[Arc<Item>]) -> Vec<(i32, i64)> {
     let place = |item: &Arc<Item>| match &item.body {
-        Body::Verdict(tags) => Some((tags.partition, tags.offset)),
+        Body::Verdict(verdict) => Some(verdict.place()),
         _ => None,
     };
     items.iter().filter_map(place).collect()
@@ -216,8 +213,7 @@ fn the_backlog_is_bounded_in_bytes_as_well() {
     let mut backlog = Backlog::new(frames, frames);
     backlog.open(positions([0, 0]));
     for seq in 0..1_000 {
-        let tags = Tags { offset: seq as i64, level: Some(RiskLevel::Critical), ..Tags::default() };
-        backlog.push(Item { seq, text: "x".repeat(100).into(), body: Body::Verdict(tags) });
+        backlog.push(Item { seq, body: Body::Verdict(verdict(0, seq as i64, "CRITICAL")) });
         assert!(backlog.bytes() <= 20_000);
     }
 }

@@ -48,6 +48,7 @@ pub struct Service {
     bearer: Bearer,
     origins: Origins,
     most_clients: usize,
+    ping: Duration,
     topic: Topic,
     catch_ups: Arc<Semaphore>,
     stop: CancellationToken,
@@ -65,6 +66,7 @@ impl Service {
             bearer,
             origins: Origins::new(&config.serve.cors_origins),
             most_clients: config.serve.feed.clients,
+            ping: config.serve.feed.ping,
             topic: Topic { kafka: Arc::new(config.kafka.clone()), name: config.topics.verdicts.clone() },
             catch_ups: Arc::new(Semaphore::new(config.serve.feed.catch_ups)),
             stop: CancellationToken::new(),
@@ -98,6 +100,10 @@ impl Service {
     /// The routes.
     pub fn routes<S: Clone + Send + Sync + 'static>(self: &Arc<Self>) -> Router<S> {
         Router::new().route("/v1/feed", get(feed)).route("/v1/feed/tickets", post(tickets)).with_state(Arc::clone(self))
+    }
+
+    pub(super) fn ping(&self) -> Duration {
+        self.ping
     }
 
     pub(super) fn topic(&self) -> Topic {

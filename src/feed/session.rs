@@ -30,12 +30,6 @@ use super::{
 /// Frames looked at together.
 const BATCH: usize = 128;
 
-/// How often the client is asked whether it is there.
-const PING_EVERY: Duration = Duration::from_secs(20);
-
-/// A client that says nothing for so long, not even a pong, is gone.
-const IDLE: Duration = Duration::from_secs(65);
-
 /// What a client asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
@@ -64,6 +58,8 @@ pub(super) struct Session {
     /// Its cursor until then.
     pub(super) cursor: Option<Arc<str>>,
     head: watch::Receiver<u64>,
+    /// Between two questions whether the client is there.
+    ping_every: Duration,
     heard_at: Instant,
 }
 
@@ -72,8 +68,9 @@ pub(super) async fn serve(service: &Service, socket: WebSocket, wish: Result<Wis
     let hub = Arc::clone(service.hub());
     let metrics = hub.telemetry().metrics.feed.clone();
     let socket = Socket::new(socket, service.stop().clone(), metrics.clone());
-    let (head, heard_at) = (hub.watch(), Instant::now());
-    let mut session = Session { hub, socket, filter: Filter::default(), place: None, cursor: None, head, heard_at };
+    let (head, heard_at, ping_every) = (hub.watch(), Instant::now(), service.ping());
+    let filter = Filter::default();
+    let mut session = Session { hub, socket, filter, place: None, cursor: None, head, ping_every, heard_at };
     let end = match wish {
         Ok(wish) => session.run(service, wish).await,
         Err(why) => End::Bye(ByeReason::BadRequest, why),
@@ -98,7 +95,7 @@ impl Session {
     /// The live stream.
     async fn live(&mut self, mut place: Place) -> End {
         place.filter(self.filter.is_alerts_only(), &self.hub.backlog());
-        let mut ping = tokio::time::interval(PING_EVERY);
+        let mut ping = tokio::time::interval(self.ping_every);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.reset();
         loop {
@@ -149,15 +146,17 @@ impl Session {
     /// An item's frame, where it is for this client.
     fn wanted(&self, item: &Item, place: &Place) -> Option<(&'static str, Utf8Bytes)> {
         match &item.body {
-            Body::Verdict(tags) => {
-                let wanted = place.is_news(tags.partition, tags.offset) && self.filter.wants(tags);
-                wanted.then(|| ("verdict", item.text.clone()))
+            Body::Verdict(verdict) => {
+                let (partition, offset) = verdict.place();
+                let news = place.is_news(partition, offset);
+                let wanted = news && self.filter.wants(verdict.tags(self.hub.calling_code()));
+                if wanted { Some(("verdict", verdict.text()?)) } else { None }
             }
-            Body::Stats { stats, .. } => {
-                let text = place.lapsed().map(|cursor| stats_text(stats, cursor));
-                Some(("stats", text.unwrap_or_else(|| item.text.clone())))
+            Body::Stats { stats, text, .. } => {
+                let lapsed = place.lapsed().map(|cursor| stats_text(stats, cursor));
+                Some(("stats", lapsed.unwrap_or_else(|| text.clone())))
             }
-            Body::Gap => Some(("gap", item.text.clone())),
+            Body::Gap(text) => Some(("gap", text.clone())),
         }
     }
 
@@ -170,7 +169,8 @@ impl Session {
             () = stop.cancelled() => Err(Broken::Stopped.into()),
             heard = self.socket.heard() => self.understand(heard?),
             _ = ping.tick() => {
-                if self.heard_at.elapsed() > IDLE {
+                // Three pings, and some time for the last one's answer.
+                if self.heard_at.elapsed() > self.ping_every * 13 / 4 {
                     return Err(End::Bye(ByeReason::Idle, String::from("no pong came; reconnect with the cursor")));
                 }
                 self.socket.ping().await?;
@@ -212,7 +212,7 @@ impl Session {
             server: concat!("sentra/", env!("CARGO_PKG_VERSION")),
             partitions,
             resumed,
-            ping_s: PING_EVERY.as_secs(),
+            ping_s: self.ping_every.as_secs(),
             filter: &self.filter,
             cursor: &cursor,
         };

@@ -18,17 +18,18 @@ use tokio_util::sync::CancellationToken;
 use super::frame::{ByeReason, MAX_CLIENT_FRAME};
 use crate::telemetry::FeedMetrics;
 
-/// How long one batch of frames may wait for the client to take it.
+/// How long one frame may wait for room: a client that takes nothing for so long is gone, or as good as that.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a farewell may take; the rest is cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Frames are written to the socket from so many bytes on, or when a batch ends.
-const WRITE_BUFFER: usize = 16 * 1_024;
+/// Frames are written to the socket from so many bytes on, or when a batch ends. Little, for that much must be taken
+/// within [`WRITE_PATIENCE`].
+const WRITE_BUFFER: usize = 4 * 1_024;
 
 /// What one connection may hold of frames on their way: room for the largest beside a full buffer. The largest is
-/// figures with the cursor of a topic of 4,096 partitions.
+/// figures with the cursor of a topic of as many partitions as are followed.
 pub const MAX_WRITE_BUFFER: usize = 256 * 1_024;
 
 /// Clients send little: the buffer is allocated for each connection at once.
@@ -98,15 +99,15 @@ impl Socket {
         let mut count = [("verdict", 0_u64), ("stats", 0), ("gap", 0), ("hello", 0)];
         let all = async {
             for (kind, text) in frames {
-                inner.feed(Message::Text(text)).await.map_err(|_| Broken::Gone)?;
+                patiently(inner.feed(Message::Text(text))).await?;
                 count.iter_mut().filter(|(known, _)| *known == kind).for_each(|(_, sent)| *sent += 1);
             }
-            inner.flush().await.map_err(|_| Broken::Gone)
+            patiently(inner.flush()).await
         };
         let sent = tokio::select! {
             biased;
             // Frames first: what can be sent at once is sent also while stopping.
-            sent = timeout(WRITE_PATIENCE, all) => sent.unwrap_or(Err(Broken::TooSlow)),
+            sent = all => sent,
             () = stop.cancelled() => Err(Broken::Stopped),
         };
         for (kind, sent) in count.into_iter().filter(|(_, sent)| *sent > 0) {
@@ -120,10 +121,7 @@ impl Socket {
     /// # Errors
     /// As [`Self::send`].
     pub async fn ping(&mut self) -> Result<(), Broken> {
-        match timeout(WRITE_PATIENCE, self.inner.send(Message::Ping(Bytes::new()))).await {
-            Ok(sent) => sent.map_err(|_| Broken::Gone),
-            Err(_) => Err(Broken::TooSlow),
-        }
+        patiently(self.inner.send(Message::Ping(Bytes::new()))).await
     }
 
     /// The client's next frame.
@@ -167,5 +165,13 @@ impl Socket {
         };
         // A client that does not listen has heard enough.
         let _ = timeout(FAREWELL, farewell).await;
+    }
+}
+
+/// Waits until the system has taken it, which it does as the client takes what came before.
+async fn patiently<E>(taken: impl Future<Output = Result<(), E>>) -> Result<(), Broken> {
+    match timeout(WRITE_PATIENCE, taken).await {
+        Ok(taken) => taken.map_err(|_| Broken::Gone),
+        Err(_) => Err(Broken::TooSlow),
     }
 }

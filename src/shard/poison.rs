@@ -29,7 +29,8 @@ thread_local! {
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Has panics inside [`guarded`] say nothing but their place; all others speak as before. Once a process.
+/// Has panics inside [`guarded`] leave their place to its caller; all others are told as before. Once a process, and
+/// behind [`crate::telemetry::init_log`], whose hook tells those.
 pub fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

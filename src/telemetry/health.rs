@@ -1,4 +1,5 @@
-//! Alive and ready. Alive is judged by progress: every shard turned lately. Ready is no shard yet to join, no broker
+//! Alive and ready. Alive is judged by progress: every shard turned lately, and so did the follower of the verdict tail
+//! and the sink, where this process has them. Ready is no shard yet to join, no broker
 //! out of reach, no partition recovering or refused; each reason against it is told in words.
 //!
 //! Not a supervisor: it never acts on what it knows.
@@ -15,11 +16,24 @@ use std::{
 use super::Metrics;
 use crate::domain::transaction::wire_enum;
 
-/// A shard that has not turned for so long is stuck: far above any turn, below what an orchestrator tolerates.
+/// What has not turned for so long is stuck: far above any turn, below what an orchestrator tolerates.
 pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 
 /// What [`Health::hold`] and [`Health::held`] call the follower of the verdict tail.
 pub const VERDICT_TAIL: &str = "verdict tail";
+
+wire_enum! {
+    /// What turns beside the shards, one of each in a process that has its role.
+    Loop {
+        /// The follower of the verdict tail.
+        Follower = "the verdict tail's follower",
+        /// The sink.
+        Sink = "the sink",
+    }
+}
+
+/// What a loop that this process does not have says in place of a time.
+const NONE: u64 = u64::MAX;
 
 wire_enum! {
     /// What an owned partition is doing.
@@ -35,6 +49,15 @@ wire_enum! {
     }
 }
 
+/// Something that speaks against readiness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// What it is about, from a closed set: anybody may know it.
+    pub kind: &'static str,
+    /// The whole of it, for operators: it may hold names, addresses, and what a broker or database said.
+    pub words: String,
+}
+
 /// The process's health; a clone is the same one.
 #[derive(Clone)]
 pub struct Health(Arc<Inner>);
@@ -43,6 +66,8 @@ struct Inner {
     born: Instant,
     /// Milliseconds from `born` to each shard's last turn.
     turned: Vec<AtomicU64>,
+    /// The same of each [`Loop`], once it has begun.
+    looped: [AtomicU64; Loop::ALL.len()],
     state: Mutex<State>,
 }
 
@@ -65,15 +90,20 @@ impl Health {
     pub fn new(shards: usize) -> Self {
         let state = State { joining: (0..shards).collect(), ..State::default() };
         let turned = (0..shards).map(|_| AtomicU64::new(0)).collect();
-        Self(Arc::new(Inner { born: Instant::now(), turned, state: Mutex::new(state) }))
+        let looped = [const { AtomicU64::new(NONE) }; Loop::ALL.len()];
+        Self(Arc::new(Inner { born: Instant::now(), turned, looped, state: Mutex::new(state) }))
     }
 
     /// The shard turned: call it once a turn, also an idle one.
     pub fn progress(&self, shard: usize, now: Instant) {
-        let ms = now.saturating_duration_since(self.0.born).as_millis();
         if let Some(turned) = self.0.turned.get(shard) {
-            turned.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+            turned.store(self.ms(now), Ordering::Relaxed);
         }
+    }
+
+    /// The loop turned; the first time, also before its first turn, says that this process has it.
+    pub fn beat(&self, of: Loop, now: Instant) {
+        self.0.looped[of as usize].store(self.ms(now), Ordering::Relaxed);
     }
 
     /// The shard had its first assignment (an empty one counts).
@@ -143,50 +173,67 @@ impl Health {
 
     /// Why the process counts as stuck; empty is alive.
     pub fn stuck(&self, now: Instant) -> Vec<String> {
-        let now_ms = now.saturating_duration_since(self.0.born).as_millis();
-        let idle = self.0.turned.iter().map(|turned| now_ms.saturating_sub(u128::from(turned.load(Ordering::Relaxed))));
-        let late = idle.enumerate().filter(|(_, idle_ms)| *idle_ms > STUCK_AFTER.as_millis());
-        late.map(|(shard, idle_ms)| format!("shard {shard} has not turned for {} s", idle_ms / 1_000)).collect()
+        let now_ms = self.ms(now);
+        let late = |turned: &AtomicU64| {
+            let turned = turned.load(Ordering::Relaxed);
+            let idle = Duration::from_millis(now_ms.saturating_sub(turned));
+            (turned != NONE && idle > STUCK_AFTER).then(|| format!("has not turned for {} s", idle.as_secs()))
+        };
+        let shards = self.0.turned.iter().enumerate();
+        let shards = shards.filter_map(|(shard, turned)| Some(format!("shard {shard} {}", late(turned)?)));
+        let loops = Loop::ALL.iter().zip(&self.0.looped);
+        let loops = loops.filter_map(|(each, turned)| Some(format!("{} {}", each.as_str(), late(turned)?)));
+        shards.chain(loops).collect()
+    }
+
+    /// Milliseconds since the process's health was made.
+    fn ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.0.born).as_millis()).unwrap_or(NONE - 1)
     }
 
     /// Why the process is not ready; empty is ready.
-    pub fn unready(&self, now: Instant) -> Vec<String> {
+    pub fn unready(&self, now: Instant) -> Vec<Reason> {
         self.unready_about(now, |_| true)
     }
 
     /// The same of one role alone, by the things it holds: `score` has the shards, the broker and all that no other
     /// role names, `serve` the verdict tail and the listener, `sink` what begins with its name.
-    pub fn unready_of(&self, role: &str, now: Instant) -> Vec<String> {
+    pub fn unready_of(&self, role: &str, now: Instant) -> Vec<Reason> {
         match role {
-            "serve" => self.held_about(|about| role_of(about) == "serve"),
-            "sink" => self.held_about(|about| role_of(about) == "sink"),
+            "serve" => held(&self.state(), |about| role_of(about) == "serve"),
+            "sink" => held(&self.state(), |about| role_of(about) == "sink"),
             _ => self.unready_about(now, |about| role_of(about) == "score"),
         }
     }
 
-    fn held_about(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    fn unready_about(&self, now: Instant, wanted: impl Fn(&str) -> bool) -> Vec<Reason> {
         let state = self.state();
-        state.held.iter().filter(|(about, _)| wanted(about)).map(|(about, why)| format!("{about}: {why}")).collect()
-    }
-
-    fn unready_about(&self, now: Instant, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let state = self.state();
-        let joining = state.joining.iter().map(|shard| format!("shard {shard} has not joined the consumer group yet"));
+        let reason = |kind, words| Reason { kind, words };
+        let joining = state.joining.iter().map(|shard| {
+            reason(
+                "a shard has not joined the consumer group yet",
+                format!("shard {shard} has not joined the consumer group yet"),
+            )
+        });
         let down = state.broker_down.iter().map(|(shard, (since, why))| {
             let seconds = now.saturating_duration_since(*since).as_secs();
-            format!("shard {shard} has reached no broker for {seconds} s: {why}")
+            reason("a shard reaches no broker", format!("shard {shard} has reached no broker for {seconds} s: {why}"))
         });
         let recovering = Some(state.count(PartitionState::Recovering)).filter(|count| *count > 0);
+        let recovering =
+            recovering.map(|count| reason("partitions are recovering", format!("partitions recovering: {count}")));
         let waiting = state.partitions.iter().filter_map(|(partition, told)| match told {
-            (PartitionState::Recovering, Some(why)) => Some(format!("partition {partition} waits: {why}")),
+            (PartitionState::Recovering, Some(why)) => {
+                Some(reason("a partition waits", format!("partition {partition} waits: {why}")))
+            }
             _ => None,
         });
         let refused = state.partitions.iter().filter(|(_, (state, _))| *state == PartitionState::Refused);
         let refused = refused.map(|(partition, (_, why))| {
-            format!("partition {partition} is refused: {}", why.as_deref().unwrap_or("no reason given"))
+            let why = why.as_deref().unwrap_or("no reason given");
+            reason("a partition is refused", format!("partition {partition} is refused: {why}"))
         });
-        let held = state.held.iter().filter(|(about, _)| wanted(about)).map(|(about, why)| format!("{about}: {why}"));
-        let recovering = recovering.map(|count| format!("partitions recovering: {count}"));
+        let held = held(&state, wanted);
         joining.chain(down).chain(recovering).chain(waiting).chain(refused).chain(held).collect()
     }
 
@@ -204,6 +251,12 @@ impl Health {
         // Each change is a single insert or remove: a panic elsewhere leaves nothing half done.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was said with [`Health::hold`] and not cleared.
+fn held(state: &State, wanted: impl Fn(&str) -> bool) -> Vec<Reason> {
+    let held = state.held.iter().filter(|(about, _)| wanted(about));
+    held.map(|(about, why)| Reason { kind: about, words: format!("{about}: {why}") }).collect()
 }
 
 /// Whose a thing is that speaks against readiness.

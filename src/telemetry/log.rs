@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+use super::panics::tell_panics_by_place;
 use crate::config::{LogFormat, TelemetryConfig};
 
 /// Whose debug and trace lines are known to hold no data: our own, and the Kafka client's, which tells of bytes' sizes.
@@ -24,7 +25,7 @@ pub enum LogError {
     Twice,
 }
 
-/// Sets up logging for the whole process, once.
+/// Sets up logging for the whole process, once; panics are lines of it from then on.
 ///
 /// # Errors
 /// A malformed filter, or a second call.
@@ -43,7 +44,9 @@ pub fn init_log(config: &TelemetryConfig) -> Result<(), LogError> {
         let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
         lines.finish().with(filter_fn(may_be_told)).try_init()
     };
-    set.map_err(|_| LogError::Twice)
+    set.map_err(|_| LogError::Twice)?;
+    tell_panics_by_place();
+    Ok(())
 }
 
 /// Whether a line of that origin and level may be told at all.

@@ -108,7 +108,8 @@ async fn livez(State(telemetry): State<Telemetry>) -> Response {
 }
 
 async fn readyz(State(telemetry): State<Telemetry>) -> Response {
-    answer("ready", "not ready", telemetry.health.unready(Instant::now()))
+    let reasons = telemetry.health.unready(Instant::now());
+    answer("ready", "not ready", reasons.into_iter().map(|reason| reason.words).collect())
 }
 
 async fn metrics(State(telemetry): State<Telemetry>) -> Response {

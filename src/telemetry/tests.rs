@@ -88,6 +88,21 @@ fn liveness_is_progress_of_every_shard() {
 }
 
 #[test]
+fn liveness_is_progress_of_the_follower_and_the_sink_too_where_the_process_has_them() {
+    let telemetry = Telemetry::new(0);
+    let later = Instant::now() + STUCK_AFTER * 2;
+    assert!(telemetry.health.stuck(later).is_empty(), "it has none");
+    Loop::ALL.iter().for_each(|each| telemetry.health.beat(*each, Instant::now()));
+    let stuck = telemetry.health.stuck(later);
+    assert!(stuck[0].starts_with("the verdict tail's follower has not turned for "), "{stuck:?}");
+    assert!(stuck[1].starts_with("the sink has not turned for "), "{stuck:?}");
+    telemetry.health.beat(Loop::Follower, later);
+    assert_eq!(telemetry.health.stuck(later).len(), 1);
+    telemetry.health.beat(Loop::Sink, later);
+    assert!(telemetry.health.stuck(later + STUCK_AFTER).is_empty());
+}
+
+#[test]
 fn a_port_in_use_is_one_line_with_the_setting_and_the_way_out() {
     let (telemetry, server) = serving(1);
     let Err(error) = Server::start(server.address(), telemetry) else { panic!("the port is taken") };
@@ -203,8 +218,11 @@ fn each_role_answers_for_its_own_reasons_alone() {
     telemetry.health.hold("verdict tail", Some(String::from("is not open yet")));
     telemetry.health.hold("topics", Some(String::from("differ")));
     telemetry.health.hold("sink", Some(String::from("waits")));
-    assert_eq!(telemetry.health.unready_of("serve", now), ["verdict tail: is not open yet"]);
-    assert_eq!(telemetry.health.unready_of("sink", now), ["sink: waits"]);
+    let words = |role| -> Vec<String> {
+        telemetry.health.unready_of(role, now).into_iter().map(|reason| reason.words).collect()
+    };
+    assert_eq!(words("serve"), ["verdict tail: is not open yet"]);
+    assert_eq!(words("sink"), ["sink: waits"]);
     let score = telemetry.health.unready_of("score", now);
     assert_eq!(score.len(), 2, "its shard has not joined, and the topics differ: {score:?}");
     assert_eq!(telemetry.health.unready(now).len(), 4, "the process has all of them");
@@ -216,7 +234,10 @@ fn a_partition_that_waits_for_its_snapshots_says_so_until_it_recovers_or_goes() 
     let telemetry = Telemetry::new(1);
     telemetry.health.joined(0);
     let awaited = || snapshot::SnapshotsAwaited { partition: 4, why: "the bucket is away" }.emit(&telemetry);
-    let reasons = || telemetry.health.unready(Instant::now()).join("\n");
+    let reasons = || {
+        let reasons = telemetry.health.unready(Instant::now());
+        reasons.into_iter().map(|reason| reason.words).collect::<Vec<_>>().join("\n")
+    };
     awaited();
     assert_eq!(reasons(), "", "one that is not here waits for nothing");
     telemetry.health.partition_taken(4, 0);

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -47,6 +47,8 @@ impl Demo {
         command.env("API_PORT", "0").env("SENTRA__TELEMETRY__LISTEN", "127.0.0.1:0");
         command.envs(variables.iter().copied()).current_dir(data.parent().expect("a parent"));
         command.args(["demo", "--data"]).arg(data).args(arguments).stdin(Stdio::null());
+        // A group of its own, as a shell gives to each command: a terminal's signals go to all of it.
+        command.process_group(0);
         command.stdout(File::create(&out).expect("a file")).stderr(File::create(&err).expect("a file"));
         Self { child: command.spawn().expect("the binary"), data: data.to_owned(), out, err }
     }
@@ -94,6 +96,25 @@ impl Demo {
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "signal {signal} to {pid}");
     }
 
+    /// Sends the signal of Ctrl-C as a terminal does: to the whole process group.
+    pub fn ctrl_c(&self) {
+        let group = libc::pid_t::try_from(self.child.id()).expect("a pid");
+        // SAFETY: kill takes plain numbers; the group is the child's own.
+        assert_eq!(unsafe { libc::kill(-group, libc::SIGINT) }, 0, "SIGINT to group {group}");
+    }
+
+    /// The processes below it: its children, theirs, and so on.
+    pub fn tree(&self) -> Vec<libc::pid_t> {
+        let mut found = vec![libc::pid_t::try_from(self.child.id()).expect("a pid")];
+        let mut at = 0;
+        while at < found.len() {
+            found
+                .extend(processes().filter(|(_, parent)| *parent == found[at]).map(|(pid, _)| pid).collect::<Vec<_>>());
+            at += 1;
+        }
+        found.split_off(1)
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         let err = self.err.clone();
@@ -118,6 +139,17 @@ impl Drop for Demo {
             eprintln!("---- the demo said last ----\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
         }
     }
+}
+
+/// Every process with its parent.
+fn processes() -> impl Iterator<Item = (libc::pid_t, libc::pid_t)> {
+    let entries = fs::read_dir("/proc").expect("Linux").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid: libc::pid_t| {
+        let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, rest) = status.rsplit_once(") ")?;
+        Some((pid, rest.split(' ').nth(1)?.parse().ok()?))
+    })
 }
 
 /// Whether a process is there; a zombie is not.

@@ -82,14 +82,23 @@ impl Log {
 
     /// A verdict with fields of its own in place of the usual ones.
     pub fn special(&mut self, partition: i32, fields: &Value) {
+        self.specials(partition, fields, 1);
+    }
+
+    /// So many of them.
+    pub fn specials(&mut self, partition: i32, fields: &Value, count: usize) {
         let at = &mut self.partitions[partition as usize];
-        at.source += 1;
-        at.accepted.push(at.next);
-        let mut value = verdict(partition, at.epoch, at.source, at.source - 1, 10);
-        for (name, field) in fields.as_object().expect("fields") {
-            value[name] = field.clone();
+        let mut values = Vec::new();
+        for _ in 0..count {
+            at.source += 1;
+            at.accepted.push(at.next + values.len() as i64);
+            let mut value = verdict(partition, at.epoch, at.source, at.source - 1, 10);
+            for (name, field) in fields.as_object().expect("fields") {
+                value[name] = field.clone();
+            }
+            values.push(value);
         }
-        self.send(partition, &[value]);
+        self.send(partition, &values);
     }
 
     /// The verdict of a record that is no transaction.

@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
@@ -70,6 +71,8 @@ pub struct Setup {
     variables: Vec<(String, String)>,
     port: u16,
     api: u16,
+    /// Soft and hard limit of open files, where they are not this process's.
+    files: Option<(u64, u64)>,
 }
 
 impl Setup {
@@ -79,7 +82,7 @@ impl Setup {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let api = free_port();
         let program = PathBuf::from(env!("CARGO_BIN_EXE_sentra"));
-        let setup = Self { program, roles: String::from("score"), variables: Vec::new(), port, api };
+        let setup = Self { program, roles: String::from("score"), variables: Vec::new(), port, api, files: None };
         setup
             .with("KAFKA_BOOTSTRAP_SERVERS", &kafka())
             .with("SENTRA__TOPICS__TRANSACTIONS", &topics.transactions)
@@ -110,6 +113,11 @@ impl Setup {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Lets it open so many files: soft and hard limit.
+    pub fn files(self, soft: u64, hard: u64) -> Self {
+        Self { files: Some((soft, hard)), ..self }
     }
 
     /// What a process of this setup reads its configuration from.
@@ -146,6 +154,16 @@ impl Setup {
         // Nothing of this process's own settings, and no sentra.toml of the current folder.
         command.env_clear().current_dir(home.path()).args(["run", "--roles", &self.roles]);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if let Some((rlim_cur, rlim_max)) = self.files {
+            let limit = move || {
+                let limit = libc::rlimit { rlim_cur, rlim_max };
+                // SAFETY: setrlimit reads the struct it is given, which lives past the call.
+                let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+                if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+            };
+            // SAFETY: between fork and exec it makes one system call and allocates nothing.
+            unsafe { command.pre_exec(limit) };
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("the binary");
         Sentra { child, port: self.port, log, _home: home }
     }

@@ -13,11 +13,13 @@ pub mod disk;
 pub mod feed;
 pub mod inside;
 pub mod line;
+pub mod node;
 pub mod postgres;
 pub mod produce;
 pub mod readme;
 pub mod records;
 pub mod rows;
+pub mod secrets;
 
 use std::env;
 use std::process;

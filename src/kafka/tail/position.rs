@@ -1,17 +1,17 @@
 //! Where a follower stands in a verdict topic, and its written form, the cursor (DESIGN §2): {log, topic's id, and of
-//! each partition the next offset, e, and the input offset that counted last}.
+//! each partition the next offset, e, and the input offset that counted last}. It stands in requests' heads, so it is
+//! kept short: e and the last offset are written as their distance from the next offset, all of it in base64url.
 //!
 //! Invariant: what [`Positions::cursor`] writes, [`Positions::parse`] reads back equal; a cursor that was cut or
-//! altered is refused. Whether the positions fit a topic is for `open` to judge.
+//! altered, or is of an older form, is refused. Whether the positions fit a topic is for `open` to judge.
 
-use std::fmt::Write as _;
-
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::kafka::topic_id::TopicId;
 
 /// The first byte of every cursor.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of the check at a cursor's end.
 const CHECK_BYTES: usize = 4;
 /// The most partitions a cursor may name, as many as a topic of Sentra's may have.
@@ -55,16 +55,12 @@ impl Positions {
         bytes.extend_from_slice(&self.log.unwrap_or_default());
         put(&mut bytes, self.partitions.len() as u64);
         for position in &self.partitions {
-            put(&mut bytes, shifted(Some(position.next), 0));
-            put(&mut bytes, shifted(position.epoch, 1));
-            put(&mut bytes, shifted(position.last, 2));
+            put(&mut bytes, position.next.max(0) as u64);
+            put(&mut bytes, distance(position.next, position.epoch));
+            put(&mut bytes, distance(position.next, position.last));
         }
         bytes.extend_from_slice(&check(&bytes));
-        bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing into a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// Reads a cursor.
@@ -73,7 +69,7 @@ impl Positions {
     /// It is none, or not whole.
     pub fn parse(cursor: &str) -> Result<Self, NoCursor> {
         let shown = || NoCursor(cursor.chars().take(16).collect());
-        let bytes = unhex(cursor.trim()).ok_or_else(shown)?;
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor.trim()).map_err(|_| shown())?;
         let (body, end) = bytes.split_at_checked(bytes.len().saturating_sub(CHECK_BYTES)).ok_or_else(shown)?;
         if end != check(body) {
             return Err(shown());
@@ -93,28 +89,29 @@ fn read(body: &[u8]) -> Option<Positions> {
     let count = take(&mut body).filter(|count| *count <= MOST_PARTITIONS)?;
     let partitions = (0..count)
         .map(|partition| {
-            Some(Position {
-                partition: i32::try_from(partition).ok()?,
-                next: i64::try_from(take(&mut body)?).ok()?,
-                epoch: unshifted(take(&mut body)?, 1)?,
-                last: unshifted(take(&mut body)?, 2)?,
-            })
+            let next = i64::try_from(take(&mut body)?).ok()?;
+            let epoch = at_distance(next, take(&mut body)?, 0)?;
+            let last = at_distance(next, take(&mut body)?, -1)?;
+            Some(Position { partition: i32::try_from(partition).ok()?, next, epoch, last })
         })
         .collect::<Option<_>>()?;
     let topic = TopicId::from_bytes(*topic)?;
     body.is_empty().then_some(Positions { topic, log: (*has_log == 1).then_some(*log), partitions })
 }
 
-/// `None` as 0, and the least value (0 for e, -1 for the last offset) as 1.
-fn shifted(value: Option<i64>, by: i64) -> u64 {
-    value.map_or(0, |value| value.saturating_add(by).max(0) as u64)
+/// `None` as 0; else how far the offset lies below `next`, or above it, as ZigZag has it (0, -1, 1, -2, …), plus 1.
+fn distance(next: i64, offset: Option<i64>) -> u64 {
+    offset.map_or(0, |offset| {
+        let below = next.saturating_sub(offset);
+        ((below << 1) ^ (below >> 63)) as u64 + 1
+    })
 }
 
-fn unshifted(value: u64, by: i64) -> Option<Option<i64>> {
-    match value {
-        0 => Some(None),
-        value => Some(Some(i64::try_from(value).ok()? - by)),
-    }
+/// The offset at that distance, where it is one: `least` or more.
+fn at_distance(next: i64, distance: u64, least: i64) -> Option<Option<i64>> {
+    let Some(zigzag) = distance.checked_sub(1) else { return Some(None) };
+    let below = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+    next.checked_sub(below).filter(|offset| *offset >= least).map(Some)
 }
 
 /// An integer in groups of seven bits, the lowest first (LEB128).
@@ -143,15 +140,6 @@ fn check(body: &[u8]) -> [u8; CHECK_BYTES] {
     (xxh3_64(body) as u32).to_be_bytes()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let pairs = text.as_bytes().chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
-    }
-    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -159,7 +147,7 @@ mod tests {
     use super::*;
 
     fn positions() -> impl Strategy<Value = Positions> {
-        let position = (0..i64::MAX / 2, prop::option::of(0..i64::MAX / 2), prop::option::of(-1..i64::MAX / 2));
+        let position = (0..i64::MAX / 4, prop::option::of(0..i64::MAX / 4), prop::option::of(-1..i64::MAX / 4));
         let id = any::<[u8; 16]>().prop_filter_map("not zero", TopicId::from_bytes);
         (id, any::<Option<[u8; 4]>>(), prop::collection::vec(position, 0..70)).prop_map(|(topic, log, found)| {
             let partitions = (0..).zip(found);
@@ -180,8 +168,8 @@ mod tests {
             let cursor = positions.cursor();
             let at = at % cursor.len();
             let mut altered = cursor.clone().into_bytes();
-            altered[at] = if altered[at] == b'0' { b'1' } else { b'0' };
-            prop_assert!(Positions::parse(&String::from_utf8(altered).expect("hex")).is_err());
+            altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
+            prop_assert!(Positions::parse(&String::from_utf8(altered).expect("ASCII")).is_err());
             prop_assert!(Positions::parse(&cursor[..at]).is_err());
         }
 
@@ -189,5 +177,35 @@ mod tests {
         fn any_text_is_read_or_refused(text in ".*") {
             drop(Positions::parse(&text));
         }
+    }
+
+    /// As many partitions as that, a billion verdicts in each, its owner since long ago.
+    fn usual(partitions: i32) -> Positions {
+        let next = |partition: i32| 1_000_000_000 + i64::from(partition) * 7_919;
+        let position = |partition: i32| {
+            let next = next(partition);
+            Position { partition, next, epoch: Some(next - 90_000_000), last: Some(next - 12) }
+        };
+        let topic = TopicId::from_bytes([7; 16]).expect("not zero");
+        Positions { topic, log: Some([1, 2, 3, 4]), partitions: (0..partitions).map(position).collect() }
+    }
+
+    #[test]
+    fn a_cursor_costs_some_fourteen_characters_a_partition() {
+        let short = usual(32).cursor().len();
+        assert!(short < 32 * 14 + 40, "{short} characters of 32 partitions");
+        let most = (1..).find(|partitions| usual(*partitions).cursor().len() > 7_168).expect("at some time");
+        assert!((500..560).contains(&most), "{most} partitions fill 7 KiB, as the README says of heads of 8");
+    }
+
+    #[test]
+    fn a_cursor_of_the_older_form_is_refused() {
+        let old = "01070707070707070707070707070707070101020304018094ebdc0380a8d6b907e8ebdc03b15a2c11";
+        assert!(Positions::parse(old).is_err());
+        let mut bytes = vec![1_u8];
+        bytes.extend_from_slice(&[7; 21]);
+        bytes.push(0);
+        bytes.extend_from_slice(&check(&bytes));
+        assert!(Positions::parse(&BASE64_URL_SAFE_NO_PAD.encode(bytes)).is_err(), "whole, and of another version");
     }
 }

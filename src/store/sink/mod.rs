@@ -38,7 +38,7 @@ use crate::{
     config::Config,
     shard::{Input, consumer_settings},
     telemetry::{
-        Telemetry,
+        Loop, Telemetry,
         facts::GapSeen,
         sink::{NEEDS_DATABASE, Skipped},
     },
@@ -154,6 +154,7 @@ impl Sink {
 
     /// Stores until told to stop; then writes what it has and leaves the group.
     pub fn run(mut self) {
+        self.telemetry.health.beat(Loop::Sink, Instant::now());
         self.keep_days();
         while !self.stop.load(Ordering::Relaxed) {
             self.turn();
@@ -162,6 +163,7 @@ impl Sink {
     }
 
     fn turn(&mut self) {
+        self.telemetry.health.beat(Loop::Sink, Instant::now());
         self.take_notices();
         self.finish_job();
         self.start_job();
