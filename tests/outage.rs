@@ -1,5 +1,5 @@
-//! A broker that is not there at the start, goes away, hangs, and comes back: told once, retried, nothing lost; and a
-//! stop while it hangs. One test, for it has a broker of its own, which costs seconds.
+//! A broker that is not there at the start, goes away, hangs, and comes back: told once by a process of two shards,
+//! retried, nothing lost; and a stop while it hangs. One test, for it has a broker of its own, which costs seconds.
 
 mod common;
 
@@ -104,7 +104,7 @@ fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
 
     phase(start, "Absent at the start");
     // Absent at the start.
-    let mut process = Setup::new(&topics).start();
+    let mut process = Setup::new(&topics).with("SENTRA__SCORE__SHARDS", "2").start();
     let began = Instant::now();
     await_unready(&process);
     while began.elapsed() < ABSENT {
@@ -128,6 +128,7 @@ fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
     await_progress(&process);
     soon("readiness", || process.get("/readyz").is_some_and(|answer| answer.code == 200));
     assert_eq!(lines(&process, "no broker reached"), 2, "one line more:\n{}", process.log());
+    soon("the second outage's end to be told", || lines(&process, "broker reached again") == 2);
     println!("complaints over two outages:\n{}", process.complaints().join("\n"));
 
     phase(start, "Hanging for a while");

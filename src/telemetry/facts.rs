@@ -140,7 +140,7 @@ pub struct GapSeen {
     pub found: i64,
 }
 
-/// A shard reaches no broker. Repeats are silent until [`BrokerBack`].
+/// A shard reaches no broker. Told of the first shard alone, and silent until [`BrokerBack`] of all.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerLost<'a> {
     /// The shard.
@@ -149,7 +149,7 @@ pub struct BrokerLost<'a> {
     pub why: &'a str,
 }
 
-/// A shard reaches the broker again; silent where it was never lost.
+/// A shard reaches the broker again; told of the last of those that had lost it.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerBack {
     /// The shard.

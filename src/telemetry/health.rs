@@ -81,17 +81,20 @@ impl Health {
         self.state().joining.retain(|joining| *joining != shard);
     }
 
-    /// Whether a shard reaches a broker; `why` is the broker's word. True where that is news.
+    /// Whether a shard reaches a broker; `why` is the broker's word. True where that is news of the process: the first
+    /// shard that lost it, or the last that has it back.
     pub fn broker(&self, shard: usize, down: Option<&str>, now: Instant) -> bool {
         let broker_down = &mut self.state().broker_down;
+        let was_up = broker_down.is_empty();
         match down {
             Some(why) => {
-                let news = !broker_down.contains_key(&shard);
                 broker_down.entry(shard).or_insert_with(|| (now, why.to_owned()));
-                news
             }
-            None => broker_down.remove(&shard).is_some(),
+            None => {
+                broker_down.remove(&shard);
+            }
         }
+        was_up != broker_down.is_empty()
     }
 
     /// What a partition is doing; `why` is for refused ones.

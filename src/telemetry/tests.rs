@@ -187,13 +187,19 @@ fn the_institution_label_is_bounded_and_never_a_phone() {
 }
 
 #[test]
-fn a_lost_broker_is_told_once_until_it_is_back() {
-    let health = Health::new(1);
+fn a_lost_broker_is_told_once_whichever_shards_lose_it_until_the_last_has_it_back() {
+    let health = Health::new(2);
     let now = Instant::now();
-    assert!(health.broker(0, Some("refused"), now));
-    assert!(!health.broker(0, Some("refused"), now));
-    assert!(health.broker(0, None, now));
-    assert!(!health.broker(0, None, now));
+    let lost = |shard| health.broker(shard, Some("refused"), now);
+    let back = |shard| health.broker(shard, None, now);
+    assert!(!back(0), "it was never lost");
+    assert!(lost(1), "the first");
+    assert!(!lost(0) && !lost(1) && !lost(0));
+    assert_eq!(health.unready(now).iter().filter(|why| why.contains("no broker")).count(), 2, "each is a reason");
+    assert!(!back(1) && !back(1), "one has yet to find it");
+    assert!(back(0), "the last");
+    assert!(!back(0));
+    assert!(lost(0) && back(0), "the next outage is told again");
 }
 
 #[test]
