@@ -23,6 +23,8 @@ mod restore;
 mod slot;
 mod snapshots;
 mod step;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::{

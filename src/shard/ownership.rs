@@ -29,8 +29,8 @@ use crate::{
         settle::Settled,
     },
     telemetry::facts::{
-        EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost, RecoveryStarted,
-        ZombieIgnored,
+        EpochDoubted, EpochKept, EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost,
+        RecoveryStarted, ZombieIgnored,
     },
 };
 
@@ -131,11 +131,7 @@ impl Shard {
             *clean = false;
         } else if matches!(slot.stage, Stage::Live | Stage::Replaying { .. }) {
             slot.stage = Stage::Checking { from, asked: false };
-            tracing::warn!(
-                partition = ack.partition,
-                from,
-                "a jump in the acknowledgements; reading what lies between"
-            );
+            EpochDoubted { partition: ack.partition, from }.emit(&self.shared.telemetry);
             self.stand_still(ack.partition);
         }
     }
@@ -281,6 +277,9 @@ impl Shard {
             chain.resume(next);
         }
         slot.stage = Stage::Live;
+        // What it was paused for is looked at anew: being placed ends a pause.
+        slot.throttled = false;
+        EpochKept { partition }.emit(&self.shared.telemetry);
         let next = slot.engine.as_ref().map(Partition::next);
         if let Some(Err(error)) = next.map(|next| self.input.place(partition, next)) {
             tracing::debug!(partition, %error, "the partition cannot be read");

@@ -33,6 +33,22 @@ pub struct EpochLost {
     pub newer: i64,
 }
 
+/// An acknowledgement does not follow the one before it: nothing goes out until it is known whether somebody else wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochDoubted {
+    /// The partition.
+    pub partition: i32,
+    /// The first offset not known to be ours.
+    pub from: i64,
+}
+
+/// No other owner wrote: verdicts go on.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochKept {
+    /// The partition.
+    pub partition: i32,
+}
+
 /// A partition is being rebuilt.
 #[derive(Clone, Copy, Debug)]
 pub struct RecoveryStarted {
@@ -187,9 +203,25 @@ impl Fact for EpochTaken {
     }
 }
 
+impl Fact for EpochDoubted {
+    fn emit(self, to: &Telemetry) {
+        let Self { partition, from } = self;
+        to.health.partition(partition, PartitionState::Recovering, None);
+        tracing::warn!(partition, from, "a jump in the acknowledgements; reading what lies between");
+    }
+}
+
+impl Fact for EpochKept {
+    fn emit(self, to: &Telemetry) {
+        to.health.partition(self.partition, PartitionState::Running, None);
+        tracing::info!(partition = self.partition, "no other owner wrote; verdicts go on");
+    }
+}
+
 impl Fact for EpochLost {
-    fn emit(self, _: &Telemetry) {
+    fn emit(self, to: &Telemetry) {
         let Self { partition, epoch, newer } = self;
+        to.health.partition(partition, PartitionState::Recovering, None);
         tracing::warn!(partition, epoch, newer, "another owner took the partition");
     }
 }

@@ -24,7 +24,7 @@ pub const VERDICT_TAIL: &str = "verdict tail";
 wire_enum! {
     /// What an owned partition is doing.
     PartitionState {
-        /// Its state is being rebuilt; nothing is emitted yet.
+        /// Nothing is emitted: its state is being rebuilt, or whose it is is being found out.
         Recovering = "recovering",
         /// Verdicts go out.
         Running = "running",
