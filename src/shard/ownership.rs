@@ -80,7 +80,7 @@ impl Shard {
         for (partition, stage) in due {
             match stage {
                 Stage::Claiming { at } if at <= now && self.shared.gathering.is_over(now) => self.look(partition),
-                Stage::Checking { from, asked: false } => self.ask_check(partition, from),
+                Stage::Checking { from, asked: false, .. } => self.ask_check(partition, from),
                 Stage::Fenced { at } if at <= now => self.ask_group(partition),
                 _ => {}
             }
@@ -102,7 +102,10 @@ impl Shard {
                 (Answer::Settled { settled, logs, base }, Stage::Settling) => {
                     self.settled(partition, *settled, logs, base)
                 }
-                (Answer::Checked { next, newer }, Stage::Checking { .. }) => self.checked(partition, next, newer),
+                (Answer::Checked { newer: Some(rival), .. }, Stage::Checking { .. }) => self.lost(partition, &rival),
+                (Answer::Checked { next, newer: None }, Stage::Checking { replaying, .. }) => {
+                    self.kept(partition, next, replaying);
+                }
                 _ => {}
             }
         }
@@ -126,14 +129,19 @@ impl Shard {
             slot.delivered = source;
         }
         let Link::Jump { from } = chain.acknowledged(offset) else { return };
-        if let Stage::Leaving { clean } = &mut slot.stage {
-            // The next owner reads what lies between.
-            *clean = false;
-        } else if matches!(slot.stage, Stage::Live | Stage::Replaying { .. }) {
-            slot.stage = Stage::Checking { from, asked: false };
-            EpochDoubted { partition: ack.partition, from }.emit(&self.shared.telemetry);
-            self.stand_still(ack.partition);
-        }
+        let replaying = match &mut slot.stage {
+            Stage::Live => None,
+            Stage::Replaying { last, replayed } => Some((*last, *replayed)),
+            Stage::Leaving { clean } => {
+                // The next owner reads what lies between.
+                *clean = false;
+                return;
+            }
+            _ => return,
+        };
+        slot.stage = Stage::Checking { from, asked: false, replaying };
+        EpochDoubted { partition: ack.partition, from }.emit(&self.shared.telemetry);
+        self.stand_still(ack.partition);
     }
 
     /// The producer is beyond use: every partition is claimed anew with a new one.
@@ -264,29 +272,31 @@ impl Shard {
     fn ask_check(&mut self, partition: i32, from: i64) {
         let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.inflight.is_empty()) else { return };
         let Some(epoch) = slot.epoch() else { return };
-        slot.stage = Stage::Checking { from, asked: true };
+        if let Stage::Checking { asked, .. } = &mut slot.stage {
+            *asked = true;
+        }
         self.recoveries.check(slot.ticket(), from, epoch);
     }
 
-    fn checked(&mut self, partition: i32, next: i64, newer: Option<Rival>) {
-        if let Some(rival) = newer {
-            return self.lost(partition, &rival);
-        }
+    /// Nobody else wrote up to `next`: verdicts go on, or the replay that was under way.
+    pub(super) fn kept(&mut self, partition: i32, next: i64, replaying: Option<(i64, u64)>) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         if let Some(chain) = &mut slot.chain {
             chain.resume(next);
         }
-        slot.stage = Stage::Live;
         // What it was paused for is looked at anew: being placed ends a pause.
         slot.throttled = false;
-        EpochKept { partition }.emit(&self.shared.telemetry);
+        slot.stage = replaying.map_or(Stage::Live, |(last, replayed)| Stage::Replaying { last, replayed });
+        if slot.stage == Stage::Live {
+            EpochKept { partition }.emit(&self.shared.telemetry);
+        }
         let next = slot.engine.as_ref().map(Partition::next);
         if let Some(Err(error)) = next.map(|next| self.input.place(partition, next)) {
             tracing::debug!(partition, %error, "the partition cannot be read");
         }
     }
 
-    fn lost(&mut self, partition: i32, rival: &Rival) {
+    pub(super) fn lost(&mut self, partition: i32, rival: &Rival) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         let epoch = slot.epoch().unwrap_or(-1);
         EpochLost { partition, epoch, newer: rival.epoch }.emit(&self.shared.telemetry);

@@ -43,6 +43,8 @@ pub enum Stage {
         from: i64,
         /// Whether `recover` was asked.
         asked: bool,
+        /// h and how many were replayed, where replay goes on afterwards: its `lost` record was acknowledged so.
+        replaying: Option<(i64, u64)>,
     },
     /// A newer owner was seen; from `at` on the group is asked whether the partition is still ours.
     Fenced {

@@ -70,15 +70,27 @@ fn a_partition_whose_epoch_is_doubted_or_lost_is_neither_running_nor_ready_until
     go_live(&mut shard);
     assert_eq!((shard.slots[&0].stage, told(&shard)), (Stage::Live, (true, true)));
     jump(&mut shard);
-    assert_eq!(shard.slots[&0].stage, Stage::Checking { from: 1, asked: false });
+    assert_eq!(shard.slots[&0].stage, Stage::Checking { from: 1, asked: false, replaying: None });
     assert_eq!(told(&shard), (false, false));
-    shard.checked(0, 6, None);
+    shard.kept(0, 6, None);
     assert_eq!((shard.slots[&0].stage, told(&shard)), (Stage::Live, (true, true)));
 
     jump(&mut shard);
-    shard.checked(0, 6, Some(rival()));
+    shard.lost(0, &rival());
     assert!(matches!(shard.slots[&0].stage, Stage::Fenced { .. }));
     assert_eq!(told(&shard), (false, false));
     shard.revoked(0);
     assert!(told(&shard).1, "what is another's is no reason any more");
+}
+
+#[test]
+fn a_jump_while_the_log_is_replayed_ends_in_the_rest_of_the_replay() {
+    let mut shard = shard();
+    go_live(&mut shard);
+    let replaying = Stage::Replaying { last: 9, replayed: 4 };
+    shard.slots.get_mut(&0).expect("owned").stage = replaying;
+    jump(&mut shard);
+    let Stage::Checking { replaying: rest, .. } = shard.slots[&0].stage else { panic!("it is in doubt") };
+    shard.kept(0, 6, rest);
+    assert_eq!(shard.slots[&0].stage, replaying, "live, it would judge a second time what lies below h");
 }
