@@ -213,18 +213,17 @@ impl Shard {
         let instance = format!("{host}-{}-{number}", std::process::id());
         let scorer = Scorer::new(&shared.model, config.model.backend)?;
         let now = Instant::now();
+        let member = member_settings(config, shared.instance.as_deref(), number);
+        let input = Input::join(&member, &config.topics.transactions)?;
         Ok(Self {
             number,
             short_log: shared.log.short(),
             host,
             instance,
-            input: Input::join(
-                &member_settings(config, shared.instance.as_deref(), number),
-                &config.topics.transactions,
-            )?,
             verdicts: Verdicts::new(config)?,
             letters: DeadLetters::new(config),
-            recoveries: Recoveries::start(number, &shared)?,
+            recoveries: Recoveries::start(number, &shared, &input.asker())?,
+            input,
             scorer,
             emitter: Emitter::new(Arc::clone(&shared.model), config.score.features),
             slots: Slots::default(),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use rdkafka::consumer::CommitMode;
+use rdkafka::error::KafkaError;
 
 use super::{
     Shard,
@@ -106,6 +106,7 @@ impl Shard {
                 (Answer::Checked { next, newer: None }, Stage::Checking { replaying, .. }) => {
                     self.kept(partition, next, replaying);
                 }
+                (Answer::Asked(outcome), Stage::Asking) => self.group_answered(partition, outcome),
                 _ => {}
             }
         }
@@ -316,17 +317,19 @@ impl Shard {
         }
     }
 
-    /// A synchronous commit, which the group's generation fences, tells whether the partition is still ours.
+    /// A commit, which the group's generation fences, tells whether the partition is still ours.
     fn ask_group(&mut self, partition: i32) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         let known = slot.known.map(|checkpoint| checkpoint.to_text(&self.shared.between()));
-        let offset = (partition, slot.next_undelivered(), known.unwrap_or_default());
-        match self.input.commit([offset].into_iter(), CommitMode::Sync) {
-            Ok(()) => self.claim_anew(partition, Duration::ZERO),
-            Err(error) => {
-                tracing::info!(partition, %error, "fenced by the group");
-                slot.stage = Stage::Fenced { at: Instant::now() + ASK_GROUP_EVERY };
-            }
+        slot.stage = Stage::Asking;
+        self.recoveries.ask_group(slot.ticket(), slot.next_undelivered(), known.unwrap_or_default());
+    }
+
+    fn group_answered(&mut self, partition: i32, outcome: Result<(), KafkaError>) {
+        let Err(error) = outcome else { return self.claim_anew(partition, Duration::ZERO) };
+        tracing::info!(partition, %error, "fenced by the group");
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            slot.stage = Stage::Fenced { at: Instant::now() + ASK_GROUP_EVERY };
         }
     }
 

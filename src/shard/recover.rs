@@ -1,5 +1,5 @@
 //! All of recovery that blocks, on threads of its own: reading a verdict partition up to an epoch, or between two
-//! acknowledgements, and asking for the logs' ends. The shard asks and goes on turning.
+//! acknowledgements, asking for the logs' ends, and asking the group. The shard asks and goes on turning.
 
 use std::{
     sync::{
@@ -11,8 +11,11 @@ use std::{
     time::Duration,
 };
 
+use rdkafka::error::KafkaError;
+
 use super::{
     Shared,
+    assignment::Asker,
     restore::{self, Base, Found},
 };
 use crate::{
@@ -30,7 +33,7 @@ use crate::{
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// A question.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Question {
     /// Whom does the partition come from?
     Look,
@@ -38,6 +41,8 @@ enum Question {
     Settle { epoch: i64 },
     /// Read from this offset to the end: is there an owner newer than the epoch?
     Check { from: i64, epoch: i64 },
+    /// Does the group still say that the partition is ours? It hears so with this offset and checkpoint.
+    Ask { offset: i64, checkpoint: String },
 }
 
 /// An answer.
@@ -64,6 +69,8 @@ pub enum Answer {
         /// The newest owner record behind the epoch, if any.
         newer: Option<Rival>,
     },
+    /// The group answered; where it said no, why.
+    Asked(Result<(), KafkaError>),
 }
 
 /// Another owner.
@@ -102,6 +109,7 @@ type Asked = Arc<Mutex<Receiver<(Ticket, Question)>>>;
 
 struct Worker {
     shared: Shared,
+    asker: Asker,
     /// Made with the first question.
     readers: Option<Readers>,
 }
@@ -116,12 +124,12 @@ impl Recoveries {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub fn start(shard: usize, shared: &Shared) -> Result<Self, TailError> {
+    pub fn start(shard: usize, shared: &Shared, asker: &Asker) -> Result<Self, TailError> {
         let (questions, asked) = channel();
         let asked = Asked::new(Mutex::new(asked));
         let (answer, answers) = channel();
         for number in 0..WORKERS {
-            let worker = Worker { shared: shared.clone(), readers: None };
+            let worker = Worker { shared: shared.clone(), asker: asker.clone(), readers: None };
             let (asked, answer) = (Arc::clone(&asked), answer.clone());
             let spawned = thread::Builder::new()
                 .name(format!("recover-{shard}-{number}"))
@@ -146,6 +154,11 @@ impl Recoveries {
         self.ask(ticket, Question::Check { from, epoch });
     }
 
+    /// Asks the group whether the partition is still ours: it is told `offset` and `checkpoint`.
+    pub fn ask_group(&self, ticket: Ticket, offset: i64, checkpoint: String) {
+        self.ask(ticket, Question::Ask { offset, checkpoint });
+    }
+
     /// The next answer, if one is there.
     pub fn answer(&self) -> Option<(Ticket, Answer)> {
         self.answers.try_recv().ok()
@@ -166,7 +179,7 @@ impl Worker {
             // The guard is dropped before the question is worked on.
             let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((ticket, question)) = next else { return };
-            if let Some(found) = self.until_answered(&ticket, question)
+            if let Some(found) = self.until_answered(&ticket, &question)
                 && answer.send((ticket, found)).is_err()
             {
                 return;
@@ -175,24 +188,37 @@ impl Worker {
     }
 
     /// Tries until it has an answer; `None` when nobody waits for it any more.
-    fn until_answered(&mut self, ticket: &Ticket, question: Question) -> Option<Answer> {
-        let Ticket { partition, abandoned, .. } = ticket;
-        while !abandoned.load(Ordering::Relaxed) {
-            let tried = self.readers().and_then(|(readers, shared)| match question {
-                Question::Look => readers.look(*partition, shared, abandoned),
-                Question::Settle { epoch } => readers.settle(*partition, epoch, shared, abandoned),
-                Question::Check { from, epoch } => readers.check(*partition, from, epoch, abandoned),
-            });
-            match tried {
+    fn until_answered(&mut self, ticket: &Ticket, question: &Question) -> Option<Answer> {
+        while !ticket.abandoned.load(Ordering::Relaxed) {
+            match self.try_to_answer(ticket, question) {
                 Ok(answer) => return Some(answer),
                 Err(TailError::Stopped) => return None,
                 Err(error) => {
-                    tracing::warn!(partition, %error, "recovery is tried again");
+                    tracing::warn!(partition = ticket.partition, %error, "recovery is tried again");
                     thread::sleep(AGAIN);
                 }
             }
         }
         None
+    }
+
+    fn try_to_answer(&mut self, ticket: &Ticket, question: &Question) -> Result<Answer, TailError> {
+        let Ticket { partition, abandoned, .. } = ticket;
+        match question {
+            // A refusal is an answer, too: the slot asks again by itself.
+            Question::Ask { offset, checkpoint } => {
+                Ok(Answer::Asked(self.asker.is_ours(*partition, *offset, checkpoint.clone())))
+            }
+            Question::Look => {
+                let (readers, shared) = self.readers()?;
+                readers.look(*partition, shared, abandoned)
+            }
+            Question::Settle { epoch } => {
+                let (readers, shared) = self.readers()?;
+                readers.settle(*partition, *epoch, shared, abandoned)
+            }
+            Question::Check { from, epoch } => self.readers()?.0.check(*partition, *from, *epoch, abandoned),
+        }
     }
 
     fn readers(&mut self) -> Result<(&mut Readers, &Shared), TailError> {

@@ -51,6 +51,8 @@ pub enum Stage {
         /// When to ask.
         at: Instant,
     },
+    /// `recover` asks the group whether the partition is still ours.
+    Asking,
     /// Nothing new is taken: what is under way is acknowledged, then the partition is given up.
     Leaving {
         /// Whether every acknowledgement so far was contiguous.

@@ -94,3 +94,14 @@ fn a_jump_while_the_log_is_replayed_ends_in_the_rest_of_the_replay() {
     shard.kept(0, 6, rest);
     assert_eq!(shard.slots[&0].stage, replaying, "live, it would judge a second time what lies below h");
 }
+
+#[test]
+fn asking_the_group_keeps_no_turn_waiting_however_long_its_answer_takes() {
+    let mut shard = shard();
+    go_live(&mut shard);
+    shard.lost(0, &rival());
+    let began = Instant::now();
+    shard.pursue_claims();
+    assert_eq!(shard.slots[&0].stage, Stage::Asking);
+    assert!(began.elapsed() < Duration::from_secs(1), "it waited {:?} for a group that nobody answers for", began.elapsed());
+}
