@@ -19,7 +19,7 @@ use crate::{
     kafka::{
         layout::{Layout, LayoutError, Surveyor},
         topics::{
-            self,
+            self, TopicsError,
             judge::{Finding, Severity},
         },
         wait::{LOOK_EVERY, pause},
@@ -51,8 +51,7 @@ pub(super) fn run(
     stop: &Arc<AtomicBool>,
 ) -> Result<(), AppError> {
     let surveyor = Surveyor::new(&config)?;
-    let Some(layout) = survey(&surveyor, shards, &telemetry, stop)? else { return Ok(()) };
-    judge(&config)?;
+    let Some(layout) = survey(&surveyor, &config, shards, &telemetry, stop)? else { return Ok(()) };
     let membership = Membership::take(&config)?;
     check_hosts(&config, stop)?;
     let shared = Shared {
@@ -86,27 +85,44 @@ pub(super) fn shards(config: &Config) -> usize {
     }
 }
 
-/// Asks for the topics until a broker answers; `None` when stopped before.
+/// Finds the topics and judges them, asking until a broker answers; `None` when stopped before.
 fn survey(
     surveyor: &Surveyor,
+    config: &Config,
     shards: usize,
     telemetry: &Telemetry,
     stop: &AtomicBool,
 ) -> Result<Option<Layout>, AppError> {
-    let mut wait = BACKOFF.0;
+    until_answered(BACKOFF, shards, telemetry, stop, || {
+        let layout = surveyor.survey()?;
+        judge(config)?;
+        Ok(layout)
+    })
+}
+
+/// Asks again, ever more seldom, as long as no broker answers; `None` when stopped before.
+fn until_answered<T>(
+    (mut wait, longest): (Duration, Duration),
+    shards: usize,
+    telemetry: &Telemetry,
+    stop: &AtomicBool,
+    mut ask: impl FnMut() -> Result<T, AppError>,
+) -> Result<Option<T>, AppError> {
     while !stop.load(Ordering::Relaxed) {
         // Waiting for a broker is no shard's standstill.
         (0..shards).for_each(|shard| telemetry.health.progress(shard, Instant::now()));
-        match surveyor.survey() {
-            Ok(layout) => {
+        match ask() {
+            Ok(answer) => {
                 BrokerBack { shard: 0 }.emit(telemetry);
-                return Ok(Some(layout));
+                return Ok(Some(answer));
             }
-            Err(LayoutError::Away(why)) => BrokerLost { shard: 0, why: &why }.emit(telemetry),
-            Err(error) => return Err(error.into()),
+            Err(AppError::Layout(LayoutError::Away(why)) | AppError::Topics(TopicsError::Away(why))) => {
+                BrokerLost { shard: 0, why: &why }.emit(telemetry);
+            }
+            Err(error) => return Err(error),
         }
         pause(wait, stop);
-        wait = (wait * 2).min(BACKOFF.1);
+        wait = (wait * 2).min(longest);
     }
     Ok(None)
 }
@@ -173,4 +189,33 @@ fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout
         }
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_meets_no_broker_at_start_asks_again_whichever_question_it_was_and_others_errors_end_the_start() {
+        let telemetry = Telemetry::new(1);
+        let stop = AtomicBool::new(false);
+        let at_once = (Duration::from_millis(1), Duration::from_millis(2));
+        let away = || String::from("connection refused");
+        let mut answers = vec![
+            Ok(7),
+            Err(TopicsError::Away(away()).into()),
+            Err(TopicsError::Away(away()).into()),
+            Err(LayoutError::Away(away()).into()),
+        ];
+        let answer = until_answered(at_once, 1, &telemetry, &stop, || answers.pop().expect("asked too often"));
+        assert!(matches!(answer, Ok(Some(7))), "{answer:?}");
+        assert!(answers.is_empty());
+        for error in [LayoutError::Refused(away()).into(), TopicsError::Client(away()).into(), AppError::Unfit(away())] {
+            let mut error = Some(error);
+            let answer = until_answered(at_once, 1, &telemetry, &stop, || Err::<(), _>(error.take().expect("once")));
+            assert!(answer.is_err(), "{answer:?}");
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(matches!(until_answered(at_once, 1, &telemetry, &stop, || Ok(7)), Ok(None)));
+    }
 }
