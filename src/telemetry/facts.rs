@@ -98,6 +98,8 @@ pub struct PartitionPaused {
     pub partition: i32,
     /// Verdicts not yet acknowledged.
     pub undelivered: usize,
+    /// Bytes of dead letters not yet acknowledged.
+    pub letter_bytes: usize,
 }
 
 /// A paused partition goes on.
@@ -265,6 +267,7 @@ impl Fact for PartitionPaused {
         tracing::warn!(
             partition = self.partition,
             undelivered = self.undelivered,
+            letter_bytes = self.letter_bytes,
             "partition paused until acknowledged"
         );
     }

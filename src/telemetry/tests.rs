@@ -127,7 +127,7 @@ fn facts_and_tallies_arrive_in_the_metrics() {
     telemetry.emit(EpochTaken { partition: 5, epoch: 9 });
     telemetry.emit(ZombieIgnored { partition: 5, verdicts: 4 });
     telemetry.emit(GapSeen { partition: 5, expected: 1, found: 2 });
-    telemetry.emit(PartitionPaused { partition: 5, undelivered: 10_000 });
+    telemetry.emit(PartitionPaused { partition: 5, undelivered: 10_000, letter_bytes: 0 });
     telemetry.emit(DeadLettered { partition: 5, offset: 1, reason: InvalidReason::NotJson, fate: LetterFate::Whole });
     for fate in [LetterFate::Cut, LetterFate::Lost] {
         telemetry.emit(DeadLettered { partition: 5, offset: 2, reason: InvalidReason::NotJson, fate });
