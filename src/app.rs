@@ -17,6 +17,9 @@ use std::{
 
 use thiserror::Error;
 
+#[doc(hidden)]
+pub use score::set_compare_every;
+
 use crate::{
     api::{self, ApiError},
     config::Config,

@@ -5,23 +5,19 @@
 
 mod common;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
-    thread::{self, JoinHandle},
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
 };
 
 use common::{
     PATIENCE,
-    line::{Setup, Topics, ask, metric, soon},
+    inside::Line,
+    line::{Setup, Topics, ask, soon},
     produce::{Sender, Sent, good},
     records::{Follower, Reading, ends},
 };
 use sentra::{
-    app::{self, AppError, Role},
-    config::Config,
     domain::{features, identity::LogId, rules::Rules, transaction::Record},
     engine::partition::{Partition, Place, Step},
     shard::set_trap,
@@ -34,32 +30,6 @@ static POISON: AtomicI64 = AtomicI64::new(-1);
 
 fn trap(partition: i32, offset: i64) {
     assert!(partition != 0 || offset != POISON.load(Ordering::Relaxed), "a panic that quotes +254712345678");
-}
-
-/// The line in this process; it ends in order.
-struct Line {
-    port: u16,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(), AppError>>,
-}
-
-impl Line {
-    fn start(setup: &Setup) -> Self {
-        let config = Config::load(&setup.inputs()).expect("a configuration");
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let thread = thread::spawn(move || app::run(config, &[Role::Score], &told));
-        Self { port: setup.port(), stop, thread }
-    }
-
-    fn metric(&self, name: &str) -> Option<f64> {
-        metric(self.port, name)
-    }
-
-    fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("no panic").expect("an end in order");
-    }
 }
 
 /// So many transactions of three phones to each partition.
@@ -125,7 +95,7 @@ fn a_record_that_the_program_fails_on_costs_its_partition_that_record_and_no_oth
     let (follower, readings) = judged(&topics);
     assert_eq!(line.metric("sentra_record_crashes_total"), Some(1.0));
     assert_eq!(line.metric("sentra_invalid_total{reason=\"internal_error\"}"), Some(1.0));
-    soon("it to be ready", || ask(line.port, "/readyz").is_some_and(|answer| answer.code == 200));
+    soon("it to be ready", || ask(line.port(), "/readyz").is_some_and(|answer| answer.code == 200));
     assert_eq!((readings[0].owners, readings[1].owners), (2, 1), "the other partition never stopped");
     let mut told = readings[0].accepted.iter().map(|(_, index)| follower.records[0][*index].json());
     let failed = told.find(|verdict| verdict["kind"] == "invalid").expect("a verdict all the same");
@@ -136,12 +106,12 @@ fn a_record_that_the_program_fails_on_costs_its_partition_that_record_and_no_oth
     assert_eq!((&letter.key, &letter.value), (&sent[45].key, &sent[45].value));
     assert_eq!(letter.header("__connect.errors.stage").as_deref(), Some("step"));
     assert_eq!(letter.header("__connect.errors.offset").as_deref(), Some("45"));
-    line.end();
+    line.end().expect("an end in order");
 
     // Whoever replays the log knows; one that it judged before must not fail there.
     POISON.store(10, Ordering::Relaxed);
     let line = Line::start(&setup("off"));
-    let refused = || ask(line.port, "/readyz").filter(|answer| answer.body.contains("partition 0 is refused"));
+    let refused = || ask(line.port(), "/readyz").filter(|answer| answer.body.contains("partition 0 is refused"));
     soon("it to stop", || refused().is_some());
     let why = refused().expect("it stays so").body;
     assert!(why.contains("2 times on the record at offset 10") && !why.contains("254"), "{why}");
@@ -154,7 +124,7 @@ fn a_record_that_the_program_fails_on_costs_its_partition_that_record_and_no_oth
     });
     assert_eq!(line.metric("sentra_partitions{state=\"refused\"}"), Some(1.0));
     assert_eq!(line.metric("sentra_record_crashes_total"), Some(2.0));
-    line.end();
+    line.end().expect("an end in order");
 
     // A version that does not fail goes on, from the log alone and from a snapshot alike.
     for snapshots in ["off", &folder.path().display().to_string()] {

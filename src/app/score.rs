@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -29,7 +29,7 @@ use crate::{
     snapshot::Depot,
     telemetry::{
         Fact, Telemetry,
-        facts::{BrokerBack, BrokerLost},
+        facts::{BrokerBack, BrokerLost, TopicsCompared},
     },
 };
 
@@ -38,6 +38,16 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 
 /// How often topics are compared while running (C1.8).
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
+
+/// Another time between two comparisons, for tests in this process.
+static COMPARE_IN_TESTS: OnceLock<Duration> = OnceLock::new();
+
+/// Sets how often topics are compared, for tests in this process; no setting reaches it.
+#[doc(hidden)]
+pub fn set_compare_every(time: Duration) {
+    // The first one stays: all tests of a process want the same.
+    let _ = COMPARE_IN_TESTS.set(time);
+}
 
 /// When whoever started at the same moment has joined the group, too.
 const ALL_JOINED: Duration = Duration::from_secs(10);
@@ -60,7 +70,7 @@ pub(super) fn run(
         partitions: layout.transactions,
         verdict_log: layout.verdict_log.to_string(),
         depot: depot(&config, &layout)?,
-        verdict_partitions: layout.verdicts,
+        peers: Arc::new(AtomicI32::new(layout.peers())),
         instance: membership.instance.clone(),
         gathering: Arc::new(Gathering::of(shards)),
         stop: Arc::clone(stop),
@@ -146,9 +156,24 @@ fn judge(config: &Config) -> Result<(), AppError> {
     Err(AppError::Unfit(lines.join("\n")))
 }
 
+/// Tells what is wrong with the counts, and the shards which partitions have a peer.
+fn compared(surveyor: &Surveyor, now: Layout, before: Layout, shared: &Shared) {
+    shared.peers.store(now.peers(), Ordering::Relaxed);
+    TopicsCompared { fault: surveyor.fault(now, before) }.emit(&shared.telemetry);
+}
+
+/// Compares the topics with what they were at start.
+fn compare(surveyor: &Surveyor, before: Layout, shared: &Shared) -> Result<(), AppError> {
+    if let Some(now) = surveyor.compare(before)? {
+        compared(surveyor, now, before, shared);
+    }
+    Ok(())
+}
+
 /// Runs the shards, and watches them and the topics.
 fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout) -> Result<(), AppError> {
     let stop = &shared.stop;
+    compared(surveyor, layout, layout, shared);
     let spawn = |number: usize| {
         let shared = shared.clone();
         let body = move || Shard::new(number, shared)?.run();
@@ -161,7 +186,8 @@ fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout
         running.push((number, handle));
     }
     let mut outcome = Ok(());
-    let mut compare_at = Instant::now() + COMPARE_EVERY;
+    let compare_every = *COMPARE_IN_TESTS.get().unwrap_or(&COMPARE_EVERY);
+    let mut compare_at = Instant::now() + compare_every;
     let mut joined_at = Some(Instant::now() + ALL_JOINED);
     while !running.is_empty() {
         thread::sleep(LOOK_EVERY);
@@ -181,8 +207,8 @@ fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout
             }
         }
         if Instant::now() >= compare_at {
-            compare_at = Instant::now() + COMPARE_EVERY;
-            outcome = outcome.and(surveyor.unchanged(layout).map_err(AppError::from));
+            compare_at = Instant::now() + compare_every;
+            outcome = outcome.and(compare(surveyor, layout, shared));
             if outcome.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }

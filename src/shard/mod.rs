@@ -31,7 +31,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -126,8 +126,8 @@ pub struct Shared {
     pub depot: Option<Depot>,
     /// How many partitions the transaction topic has.
     pub partitions: i32,
-    /// How many the verdict topic has.
-    pub verdict_partitions: i32,
+    /// How many of them have a verdict partition of their number, as the topics were compared last.
+    pub peers: Arc<AtomicI32>,
     /// This process's name in its group, where its shards are static members.
     pub instance: Option<String>,
     /// Which shards of this process have joined the group.

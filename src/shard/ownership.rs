@@ -2,7 +2,7 @@
 //! that a record makes.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -56,15 +56,29 @@ impl Shard {
         }
     }
 
-    /// A partition came: claim it, or refuse it where it has no peer.
+    /// A partition came: it is claimed, or refused where it has no peer.
     pub(super) fn assigned(&mut self, partition: i32) {
         RecoveryStarted { partition, shard: self.number }.emit(&self.shared.telemetry);
         self.generations += 1;
         self.slots.insert(partition, Slot::new(partition, self.generations));
-        if partition >= self.shared.verdict_partitions || partition >= self.shared.partitions {
+        let partitions = self.shared.partitions;
+        if partition >= partitions {
+            let why = format!(
+                "the transaction topic had {partitions} partitions when this process began: a log's count is fixed for \
+                 its life; re-partitioning means new topics"
+            );
+            self.refuse(partition, &why);
+        } else if !self.has_peer(partition) {
             let why = "it has no peer: transaction and verdict topics must have equally many partitions (sentra topics check)";
             self.refuse(partition, why);
+            if let Some(slot) = self.slots.get_mut(&partition) {
+                slot.stage = Stage::Peerless;
+            }
         }
+    }
+
+    fn has_peer(&self, partition: i32) -> bool {
+        partition < self.shared.peers.load(Ordering::Relaxed)
     }
 
     /// A partition went. Its verdicts under way land before the next owner's record and count, or after it and do not.
@@ -82,6 +96,7 @@ impl Shard {
                 Stage::Claiming { at } if at <= now && self.shared.gathering.is_over(now) => self.look(partition),
                 Stage::Checking { from, asked: false, .. } => self.ask_check(partition, from),
                 Stage::Fenced { at } if at <= now => self.ask_group(partition),
+                Stage::Peerless if self.has_peer(partition) => self.claim_anew(partition, Duration::ZERO),
                 _ => {}
             }
         }
@@ -149,7 +164,7 @@ impl Shard {
     pub(super) fn claim_all_anew(&mut self) {
         let partitions: Vec<i32> = self.slots.keys().copied().collect();
         for partition in partitions {
-            let stays = |slot: &Slot| matches!(slot.stage, Stage::Refused | Stage::Leaving { .. });
+            let stays = |slot: &Slot| matches!(slot.stage, Stage::Peerless | Stage::Refused | Stage::Leaving { .. });
             if !self.slots.get(&partition).is_some_and(stays) {
                 self.stand_still(partition);
                 self.claim_anew(partition, Duration::from_secs(1));

@@ -58,7 +58,9 @@ pub enum Stage {
         /// Whether every acknowledgement so far was contiguous.
         clean: bool,
     },
-    /// Not served until someone acts.
+    /// It has no verdict partition of its number: it is claimed once it has.
+    Peerless,
+    /// Not served until someone acts, and this process is started again.
     Refused,
 }
 

@@ -26,7 +26,7 @@ fn shard() -> Shard {
         verdict_log: "00".repeat(16),
         depot: None,
         partitions: 4,
-        verdict_partitions: 4,
+        peers: Arc::new(AtomicI32::new(4)),
         instance: None,
         gathering: Arc::new(Gathering::of(1)),
         stop: Arc::default(),

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{PartitionState, Telemetry};
+use super::{PartitionState, TOPICS, Telemetry};
 use crate::domain::invalid::InvalidReason;
 
 /// Something that happened and is worth knowing.
@@ -116,6 +116,13 @@ pub struct PartitionGone {
     pub partition: i32,
     /// The shard that had it.
     pub shard: usize,
+}
+
+/// The topics' partition counts were compared. The same fault is told once, until it is mended.
+#[derive(Clone, Debug)]
+pub struct TopicsCompared {
+    /// What is wrong with them, and the way out.
+    pub fault: Option<String>,
 }
 
 /// Verdicts of a past owner were read and ignored.
@@ -286,6 +293,16 @@ impl Fact for PartitionGone {
             to.metrics.partition_gone(self.partition);
         }
         tracing::info!(partition = self.partition, "partition given back");
+    }
+}
+
+impl Fact for TopicsCompared {
+    fn emit(self, to: &Telemetry) {
+        match (to.health.hold(TOPICS, self.fault.clone()), self.fault) {
+            (true, Some(fault)) => tracing::error!(fault, "partition counts differ"),
+            (true, None) => tracing::info!("partition counts are right again"),
+            (false, _) => {}
+        }
     }
 }
 

@@ -18,6 +18,9 @@ use crate::domain::transaction::wire_enum;
 /// A shard that has not turned for so long is stuck: far above any turn, below what an orchestrator tolerates.
 pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 
+/// What [`Health::hold`] calls the comparison of the topics.
+pub const TOPICS: &str = "topics";
+
 /// What [`Health::hold`] and [`Health::held`] call the follower of the verdict tail.
 pub const VERDICT_TAIL: &str = "verdict tail";
 
@@ -118,13 +121,14 @@ impl Health {
         gone
     }
 
-    /// Anything else that speaks against readiness, such as `topics`; `None` clears it.
-    pub fn hold(&self, about: &'static str, why: Option<String>) {
+    /// Anything else that speaks against readiness, such as [`TOPICS`]; `None` clears it. True where that is news.
+    pub fn hold(&self, about: &'static str, why: Option<String>) -> bool {
         let held = &mut self.state().held;
-        match why {
+        let before = match why.clone() {
             Some(why) => held.insert(about, why),
             None => held.remove(about),
         };
+        before != why
     }
 
     /// What was said with [`Health::hold`] and not cleared.

@@ -203,6 +203,16 @@ fn a_lost_broker_is_told_once_whichever_shards_lose_it_until_the_last_has_it_bac
 }
 
 #[test]
+fn a_reason_against_readiness_is_news_once_until_it_changes_or_ends() {
+    let health = Health::new(1);
+    let hold = |why: Option<&str>| health.hold(TOPICS, why.map(str::to_owned));
+    assert!(!hold(None), "nothing was wrong");
+    assert!(hold(Some("6 and 4")) && !hold(Some("6 and 4")));
+    assert!(hold(Some("8 and 4")) && !hold(Some("8 and 4")));
+    assert!(hold(None) && !hold(None));
+}
+
+#[test]
 fn each_role_answers_for_its_own_reasons_alone() {
     let telemetry = Telemetry::new(1);
     let now = Instant::now();

@@ -10,6 +10,7 @@ pub mod broker;
 pub mod curl;
 pub mod demo;
 pub mod feed;
+pub mod inside;
 pub mod line;
 pub mod postgres;
 pub mod produce;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 /// Generous: a broker beside a busy compiler may be slow.
@@ -88,6 +89,13 @@ pub fn create_topic(name: &str, partitions: i32, settings: &[(&str, &str)]) {
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
     let results = block_on(admin().create_topics([&topic], &patient())).expect("create_topics");
+    assert_eq!(results, [Ok(name.to_owned())]);
+}
+
+/// Gives a topic that many partitions in all.
+pub fn grow_topic(name: &str, partitions: usize) {
+    let grown = NewPartitions::new(name, partitions);
+    let results = block_on(admin().create_partitions([&grown], &patient())).expect("create_partitions");
     assert_eq!(results, [Ok(name.to_owned())]);
 }
 
