@@ -38,6 +38,8 @@ pub struct Settling {
     doubt: Option<Doubt>,
     /// What the last two owner records name: the newest is the reader's own.
     editions: [Option<Edition>; 2],
+    /// What the first owner record that names a count names.
+    partitions: Option<i32>,
     foreign: Option<String>,
     ignored: u64,
     first_gap: Option<(i64, i64)>,
@@ -71,6 +73,8 @@ pub struct Settled {
     pub doubt: Option<Doubt>,
     /// What the owner before worked with, where its record names it.
     pub edition: Option<Edition>,
+    /// How many partitions the log began with, as far as owner records name it.
+    pub partitions: Option<i32>,
     /// Another log's short id, where an accepted verdict bears one.
     pub foreign: Option<String>,
     /// Zombies' verdicts ignored.
@@ -142,6 +146,7 @@ impl Settling {
             ahead: None,
             doubt: None,
             editions: [None; 2],
+            partitions: None,
             foreign: None,
             ignored: 0,
             first_gap: None,
@@ -195,7 +200,10 @@ impl Settling {
         let fate = self.reader.take(offset, record);
         match (fate, record, head) {
             (Fate::Ignored, ..) => self.ignored += 1,
-            (Fate::Owner, _, Some(head)) => self.editions = [self.editions[1], Edition::of(&head)],
+            (Fate::Owner, _, Some(head)) => {
+                self.editions = [self.editions[1], Edition::of(&head)];
+                self.partitions = self.partitions.or(head.partitions);
+            }
             (Fate::Accepted { gap }, Record::Verdict { source, previous, .. }, Some(head)) => {
                 if gap && self.first_gap.is_none() {
                     self.first_gap = Some((before.unwrap_or(-1), previous));
@@ -238,6 +246,7 @@ impl Settling {
             least,
             doubt,
             editions: [edition, _],
+            partitions,
             foreign,
             ignored,
             first_gap,
@@ -246,7 +255,7 @@ impl Settling {
         // -1 stands for "before the very first", not for an offset.
         let last = Some(reader.last().unwrap_or(-1).max(least)).filter(|last| *last >= 0);
         let untouched = last.is_none() && reader.last() == Some(-1);
-        Settled { last, untouched, decisions, skipped, witness, doubt, edition, foreign, ignored, first_gap }
+        Settled { last, untouched, decisions, skipped, witness, doubt, edition, partitions, foreign, ignored, first_gap }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
         decisions::Decisions,
         edition::{Edition, Superseded},
         partition::Place,
-        plan::Refusal,
+        plan::{Logs, Refusal},
         rule::Fate,
         settle::{Settled, Settling},
     },
@@ -131,6 +131,8 @@ pub struct Owner {
     pub since: String,
     #[serde(skip)]
     edition: Option<Edition>,
+    #[serde(skip)]
+    partitions: Option<i32>,
 }
 
 /// What the verdict partition says, up to its end or to a given epoch.
@@ -187,6 +189,11 @@ impl Desk {
         Place { log: self.log(), partition, partitions: self.layout.transactions }
     }
 
+    fn logs(&self, input: Span, past: &Past) -> Logs {
+        let partitions = self.layout.transactions;
+        Logs { input_start: input.start, input_end: input.end, verdict_start: past.verdicts.start, partitions }
+    }
+
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -214,19 +221,23 @@ impl Desk {
                 owner = value.and_then(|value| own(offset, value));
             })?;
         }
+        let began_with = owner.as_ref().and_then(|owner| owner.partitions);
         self.verdicts.read_range(partition, settling.next(), end, &self.stop, |offset, value| {
             let value = value.unwrap_or_default();
             if settling.take(offset, value) == Fate::Owner {
                 owner = own(offset, value);
             }
         })?;
-        Ok(Past { settled: settling.finish(), owner, verdicts: Span { start: span.start, end } })
+        let mut settled = settling.finish();
+        settled.partitions = began_with.or(settled.partitions);
+        Ok(Past { settled, owner, verdicts: Span { start: span.start, end } })
     }
 }
 
 impl Owner {
     fn read(epoch: i64, value: &[u8]) -> Option<Self> {
-        let edition = Edition::of(&Head::parse(value)?);
-        Some(Self { epoch, edition, ..serde_json::from_slice(value).ok()? })
+        let head = Head::parse(value)?;
+        let (edition, partitions) = (Edition::of(&head), head.partitions);
+        Some(Self { epoch, edition, partitions, ..serde_json::from_slice(value).ok()? })
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     engine::{
         checkpoint::{Between, Checkpoint, Elsewhere},
         edition::Edition,
+        partition::Place,
     },
     kafka::tail::{Span, TailError},
 };
@@ -21,18 +22,28 @@ use crate::{
 /// What the group's offset says of a partition.
 pub(super) type Told = Result<Option<Checkpoint>, Elsewhere>;
 
-/// The record by which `instance` takes a partition of the log with this short id, now.
-pub(crate) fn owner_record(config: &Config, log: &str, partition: i32, instance: &str, host: &str) -> Vec<u8> {
+/// What an owner record says to those who come after.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Predecessor {
+    /// The newest one's edition, where it names one.
+    pub edition: Option<Edition>,
+    /// How many partitions the log began with, as far as owner records name it.
+    pub partitions: Option<i32>,
+}
+
+/// The record by which `instance` takes a partition, now.
+pub(crate) fn owner_record(config: &Config, place: &Place, instance: &str, host: &str) -> Vec<u8> {
     let Edition { generation, hash } = Edition::own(&config.rules);
     let record = OwnerRecord {
         kind: Kind::Owner,
-        source: OwnerSource { log, partition },
+        source: OwnerSource { log: &place.log.short(), partition: place.partition },
         group: &config.kafka.group,
         instance,
         version: env!("CARGO_PKG_VERSION"),
         host,
         engine_generation: generation,
         engine_hash: Digest(hash),
+        partitions: place.partitions,
         decided_at: wall_time(),
         schema_version: SCHEMA_VERSION,
     };
@@ -40,6 +51,11 @@ pub(crate) fn owner_record(config: &Config, log: &str, partition: i32, instance:
 }
 
 impl Shared {
+    /// Where a partition of this log stands.
+    pub(super) fn place(&self, partition: i32) -> Place {
+        Place { log: self.log, partition, partitions: self.partitions }
+    }
+
     /// The topics that this process's checkpoints are about.
     pub(super) fn between(&self) -> Between {
         Between { log: self.log.short(), verdicts: self.verdict_log.chars().take(8).collect() }
@@ -57,25 +73,40 @@ impl Readers {
         Ok(told)
     }
 
-    /// The last owner's edition, before anything is written. Without a checkpoint it is not looked for: it comes to
-    /// light when the past is settled.
+    /// What the last owner's record says, before anything is written. Without a checkpoint it is not looked for: it comes
+    /// to light when the past is settled. A partition without one may have come later than the log: then the first
+    /// partition's owner tells how many there were.
     pub(super) fn look(&mut self, partition: i32, shared: &Shared, stop: &AtomicBool) -> Result<Answer, TailError> {
-        let unknown = Ok(Answer::Looked { edition: None });
-        let Ok(Some(Checkpoint { next, epoch, .. })) = self.told(partition, shared, stop)? else { return unknown };
+        let mut last = self.last_owner(partition, shared, stop)?;
+        if last.is_none() && partition != 0 {
+            last = self.last_owner(0, shared, stop)?.map(|first| Predecessor { edition: None, ..first });
+        }
+        Ok(Answer::Looked { last: last.unwrap_or_default() })
+    }
+
+    /// The last owner of a partition of which the group has a checkpoint.
+    fn last_owner(
+        &mut self,
+        partition: i32,
+        shared: &Shared,
+        stop: &AtomicBool,
+    ) -> Result<Option<Predecessor>, TailError> {
+        let Ok(Some(Checkpoint { next, epoch, .. })) = self.told(partition, shared, stop)? else { return Ok(None) };
         let Span { start, end } = self.verdicts.span(partition, stop)?;
         if epoch < start || next > end {
-            return unknown;
+            return Ok(None);
         }
         // No owner record lies between the checkpoint's and its place.
-        let mut edition = None;
+        let mut last = Predecessor::default();
         for (from, to) in [(epoch, epoch + 1), (next, end)] {
             self.verdicts.read_range(partition, from, to, stop, |_, value| {
                 let head = value.and_then(Head::parse).filter(|head| head.kind == Kind::Owner.as_str());
                 if let Some(head) = head {
-                    edition = Edition::of(&head);
+                    last.edition = Edition::of(&head);
+                    last.partitions = last.partitions.or(head.partitions);
                 }
             })?;
         }
-        Ok(Answer::Looked { edition })
+        Ok(Some(last))
     }
 }

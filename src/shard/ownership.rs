@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 
 use super::{
     Shard,
-    claims::owner_record,
+    claims::{Predecessor, owner_record},
     context::Ack,
     recover::{Answer, Rival, Ticket},
     restore::Base,
@@ -24,8 +24,8 @@ use crate::{
     engine::{
         chain::{Chain, Link},
         edition::{Edition, Superseded},
-        partition::{Partition, Place},
-        plan::{Logs, Lost, plan},
+        partition::Partition,
+        plan::{Logs, Lost, plan, same_count},
         settle::Settled,
     },
     telemetry::facts::{
@@ -113,7 +113,7 @@ impl Shard {
                 continue;
             };
             match (answer, slot.stage) {
-                (Answer::Looked { edition }, Stage::Looking) => self.looked(partition, edition),
+                (Answer::Looked { last }, Stage::Looking) => self.looked(partition, last),
                 (Answer::Settled { settled, logs, base }, Stage::Settling) => {
                     self.settled(partition, *settled, logs, base)
                 }
@@ -189,8 +189,12 @@ impl Shard {
         }
     }
 
-    fn looked(&mut self, partition: i32, last: Option<Edition>) {
-        match self.may_follow(last) {
+    fn looked(&mut self, partition: i32, last: Predecessor) {
+        // Nothing is written of another count: the first owner record that names one tells what the log began with.
+        if let Err(refusal) = same_count(last.partitions, self.shared.partitions) {
+            return self.refuse(partition, &refusal.to_string());
+        }
+        match self.may_follow(last.edition) {
             Ok(()) => self.claim(partition),
             Err(superseded) => self.refuse(partition, &superseded.to_string()),
         }
@@ -203,7 +207,8 @@ impl Shard {
     }
 
     fn claim(&mut self, partition: i32) {
-        let value = owner_record(&self.shared.config, &self.short_log, partition, &self.instance, &self.host);
+        let place = self.shared.place(partition);
+        let value = owner_record(&self.shared.config, &place, &self.instance, &self.host);
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         slot.stage = match self.verdicts.send(partition, slot.generation, None, &value, &[]) {
             Ok(()) => Stage::Claimed,
@@ -242,7 +247,7 @@ impl Shard {
             Ok(start) => start,
             Err(refusal) => return self.refuse(partition, &refusal.to_string()),
         };
-        let place = Place { log: self.shared.log, partition, partitions: self.shared.partitions };
+        let place = self.shared.place(partition);
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         slot.restored_age = base.as_ref().map(|base| base.age);
         let rules = || Arc::new(self.shared.config.rules.clone());

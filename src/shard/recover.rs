@@ -16,13 +16,13 @@ use rdkafka::error::KafkaError;
 use super::{
     Shared,
     assignment::Asker,
+    claims::Predecessor,
     restore::{self, Base, Found},
 };
 use crate::{
     config::Config,
     domain::verdict::Head,
     engine::{
-        edition::Edition,
         plan::Logs,
         settle::{Settled, Settling},
     },
@@ -48,10 +48,10 @@ enum Question {
 /// An answer.
 #[derive(Debug)]
 pub enum Answer {
-    /// The partition may be claimed, as far as its last owner's edition goes.
+    /// The partition may be claimed, as far as its last owner goes.
     Looked {
-        /// That one's, where it is known.
-        edition: Option<Edition>,
+        /// What is known of that one.
+        last: Predecessor,
     },
     /// The past is settled.
     Settled {
@@ -245,7 +245,8 @@ impl Readers {
             settling.take(offset, value.unwrap_or_default());
         })?;
         let input = self.transactions.span(partition, stop)?;
-        let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
+        let (input_start, input_end) = (input.start, input.end);
+        let logs = Logs { input_start, input_end, verdict_start, partitions: shared.partitions };
         Ok(Answer::Settled { settled: Box::new(settling.finish()), logs, base: None })
     }
 
