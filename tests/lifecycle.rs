@@ -144,6 +144,26 @@ fn what_cannot_start_says_why_in_one_line_that_names_the_setting_and_the_way_out
 }
 
 #[test]
+fn production_does_not_start_on_topics_that_could_lose_verdicts_and_development_only_warns_of_them() {
+    let topics = Topics::create("unfit", 1);
+    let setup = Setup::new(&topics).with("SENTRA__SCORE__INSTANCE", &topics.group);
+    let mut process = setup.with("ENVIRONMENT", "production").start();
+    assert_eq!(process.wait(PATIENCE).code(), Some(1), "{}", process.log());
+    let log = process.log();
+    let said: Vec<&str> = log.lines().filter(|line| line.starts_with("sentra: ")).collect();
+    for topic in [&topics.transactions, &topics.verdicts, &topics.dlq] {
+        let wants = format!("sentra: topic {topic} has 1 copies of a partition, production wants 3");
+        assert!(said.contains(&wants.as_str()), "{wants} is not in\n{log}");
+    }
+    assert!(said.last().is_some_and(|line| line.contains("sentra topics check")), "the way out comes last:\n{log}");
+    assert_eq!(ends(&topics.verdicts, 1), [0], "it took nothing");
+
+    let process = Setup::new(&topics).start();
+    process.await_running(1, PATIENCE);
+    assert!(process.log().contains("has 1 copies of a partition"), "{}", process.log());
+}
+
+#[test]
 fn a_process_tells_of_its_life_its_readiness_and_its_work() {
     let topics = Topics::create("health", 2);
     let process = Setup::new(&topics).start();
