@@ -77,8 +77,9 @@ use snapshots::Snapshots;
 pub(crate) use step::record;
 pub(crate) use turn::{is_misrouted, trace};
 
-/// How long a stop may take before what is still undelivered is left to the next owner.
-const STOP_BUDGET: Duration = Duration::from_secs(8);
+/// How long a stop may take before what is still undelivered is left to the next owner; the process's own budget has time
+/// to leave the group on top.
+const STOP_BUDGET: Duration = Duration::from_millis(7_500);
 
 /// Why a shard ended.
 #[derive(Debug, Error)]

@@ -62,7 +62,7 @@ impl Topics {
 }
 
 /// A `sentra run` to be started.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     roles: String,
     variables: Vec<(String, String)>,
