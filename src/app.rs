@@ -17,6 +17,9 @@ use std::{
 
 use thiserror::Error;
 
+#[doc(hidden)]
+pub use score::set_compare_every;
+
 use crate::{
     api::{self, ApiError},
     config::Config,
@@ -29,8 +32,9 @@ use crate::{
     telemetry::{ListenError, Server, Telemetry},
 };
 
-/// How long the roles may take to stop before the process ends without them.
-const STOP_BUDGET: Duration = Duration::from_millis(9_500);
+/// How long the roles may take to stop before the process ends without them: a stop takes at most 10 s, from the signal
+/// to the process's end on a busy machine.
+const STOP_BUDGET: Duration = Duration::from_secs(9);
 
 wire_enum! {
     /// A role of the line.
@@ -114,7 +118,7 @@ pub enum AppError {
         why: String,
     },
     /// The stop took too long.
-    #[error("the roles did not stop within {}.5 s; what was in flight is left to the next owner", STOP_BUDGET.as_secs())]
+    #[error("the roles did not stop within {} s; what was in flight is left to the next owner", STOP_BUDGET.as_secs())]
     SlowStop,
 }
 

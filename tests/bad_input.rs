@@ -233,6 +233,7 @@ fn a_record_at_the_brokers_size_limit_has_its_verdict_and_its_whole_letter() {
 
 #[test]
 fn a_wrong_or_missing_key_is_no_fault_of_the_payment_and_flagged_where_the_partition_is_not_the_phones() {
+    const PHONE: &str = "+254700000001";
     let topics = Topics::create("misrouted", 4);
     let process = Setup::new(&topics).start();
     let sender = Sender::default();
@@ -249,7 +250,7 @@ fn a_wrong_or_missing_key_is_no_fault_of_the_payment_and_flagged_where_the_parti
         (keyed(Some("another"), home, "WRONG-KEY-AT-HOME"), false),
         (keyed(None, away, "NO-KEY-AWAY"), true),
         (keyed(Some("0700000001"), away, "NATIONAL-KEY-AWAY"), true),
-        (keyed(Some("+254700000001"), away, "RIGHT-KEY-OF-ANOTHER-PARTITIONER"), true),
+        (keyed(Some(PHONE), away, "RIGHT-KEY-OF-ANOTHER-PARTITIONER"), true),
     ];
     let places: Vec<_> =
         cases.iter().map(|(sent, _)| sender.send(&topics.transactions, sent).expect("taken")).collect();
@@ -260,10 +261,21 @@ fn a_wrong_or_missing_key_is_no_fault_of_the_payment_and_flagged_where_the_parti
         let flags = verdict["flags"].as_array().expect("flags");
         assert_eq!(flags.contains(&Value::from("misrouted")), *misrouted, "{:?}: {verdict}", sent.key);
         assert_eq!(verdict["kind"], "scored");
-        assert_eq!(record.key.as_deref(), Some(b"+254700000001".as_slice()), "the verdict's key is the phone");
+        assert_eq!(record.key.as_deref(), Some(PHONE.as_bytes()), "the verdict's key is the phone");
     }
     assert_eq!(process.metric("sentra_misrouted_total{institution=\"bank-a\"}"), Some(3.0));
     assert_eq!(process.metric("sentra_event_flags_total{flag=\"misrouted\"}"), Some(3.0));
+
+    // What is no payment lies in a wrong partition all the same, as far as its phone can be read.
+    let value =
+        format!(r#"{{"transaction_id":"T","amount":-1,"phone_number":"{PHONE}","timestamp":"2026-03-02T10:00:00Z"}}"#);
+    for partition in [home, away] {
+        let sent = Sent { value: Some(value.clone().into_bytes()), ..keyed(None, partition, "BAD") };
+        sender.send(&topics.transactions, &sent).expect("taken");
+    }
+    soon("both to be judged", || process.metric("sentra_events_total{kind=\"invalid\"}") == Some(2.0));
+    assert_eq!(process.metric("sentra_misrouted_total{institution=\"bank-a\"}"), Some(4.0));
+    assert_eq!(process.metric("sentra_event_flags_total{flag=\"misrouted\"}"), Some(4.0));
 }
 
 #[test]

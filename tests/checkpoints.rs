@@ -1,12 +1,13 @@
 //! What the group's offset knows beyond the verdict topic, on a real broker: h where retention took every verdict, lost
-//! input by its name, and which partitions are not taken: those of other topics, and those of another engine's owner.
+//! input by its name, and which partitions are not taken: those of other topics, those of another engine's owner, and
+//! those of a log that began with another count.
 
 mod common;
 
 use std::{process::Command, time::Duration};
 
 use common::{
-    delete_records, kafka,
+    delete_records, grow_topic, kafka,
     line::{Sentra, Setup, Topics, soon},
     produce::{Sender, Sent, good},
     records::{Follower, Reading, ends},
@@ -245,4 +246,54 @@ fn who_was_refused_or_never_served_does_not_keep_the_rightful_owner_out() {
     process.await_running(1, PATIENCE);
     judge_more(&topics, 10, &mut follower, &mut reading);
     reading.assert_exact(0, 20);
+}
+
+#[test]
+fn a_log_that_was_given_more_partitions_is_refused_by_name_and_an_owner_that_named_no_count_is_followed() {
+    let topics = Topics::create("regrown", 2);
+    let sender = Sender::default();
+    let older = r#"{"kind":"owner","source":{"log":"00000000","partition":0},"group":"g","instance":"i","version":"0","decided_at":"2026-03-01T08:15:00.004213Z","schema_version":1}"#;
+    let owner = Sent { partition: Some(0), value: Some(older.as_bytes().to_vec()), ..Sent::default() };
+    sender.send(&topics.verdicts, &owner).expect("an owner record");
+    let process = line(&topics).start();
+    process.await_running(2, PATIENCE);
+    for partition in 0..2 {
+        sender.send(&topics.transactions, &Sent { partition: Some(partition), ..good(1, "T1") }).expect("taken");
+    }
+    soon("both verdicts", || process.metric("sentra_events_total{kind=\"scored\"}") == Some(2.0));
+    stop(process);
+    let mut follower = Follower::new(&topics.verdicts, 2);
+    follower.read_to_end();
+    let named: Vec<_> =
+        follower.records.iter().map(|records| records[records.len() - 2].json()["partitions"].clone()).collect();
+    assert_eq!(named, [2, 2], "each owner names the count");
+
+    [&topics.transactions, &topics.verdicts, &topics.dlq].into_iter().for_each(|topic| grow_topic(topic, 4));
+    let before = ends(&topics.verdicts, 4);
+    let process = line(&topics).start();
+    soon("all to be refused", || process.metric("sentra_partitions{state=\"refused\"}") == Some(4.0));
+    let ready = process.get("/readyz").expect("it answers");
+    assert_eq!(ready.code, 503);
+    for partition in 0..4 {
+        let why = format!(
+            "partition {partition} is refused: the log began with 2 partitions, and the transaction topic has 4"
+        );
+        assert!(ready.body.contains(&why), "{why} is not in {}", ready.body);
+    }
+    assert!(ready.body.contains("re-partitioning means new topics"), "{}", ready.body);
+    let shown = line(&topics).command(&["partition", "show", "0"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("began with 2 partitions"), "{shown}");
+    stop(process);
+    assert_eq!(ends(&topics.verdicts, 4), before, "no owner record was written");
+
+    // A group that knows nothing finds it in the verdicts, however often it comes.
+    let stranger = Topics { group: common::unique_topic("stranger"), ..topics.clone() };
+    for _ in 0..2 {
+        let process = line(&stranger).start();
+        let refused =
+            || process.get("/readyz").map(|ready| ready.body.matches("the log began with 2 partitions").count());
+        soon("both that there were to be refused", || refused() == Some(2));
+        stop(process);
+    }
 }

@@ -10,43 +10,50 @@ use std::{
 };
 
 use common::{
-    line::{Setup, Topics, soon, until},
+    line::{Sentra, Setup, Topics, soon, until},
     produce::{Sender, Sent, good},
     records::{Follower, Reading, ends},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a stop may take, and some seconds for a busy machine.
-const STOP: Duration = Duration::from_secs(10 + 3);
+/// What a stop may take, from the signal to the process's end.
+const STOP: Duration = Duration::from_secs(10);
 
 /// Fills a topic with ordinary transactions.
 fn fill(topic: &str, records: u32) {
     let sent: Vec<Sent> = (0..records).map(|number| good(number % 500, &format!("T{number}"))).collect();
-    Sender::default().send_all(topic, sent.iter());
+    let sender = Sender::default();
+    // No more at once than a client's queue takes.
+    sent.chunks(50_000).for_each(|sent| sender.send_all(topic, sent.iter()));
 }
 
 #[test]
 fn a_stop_finishes_in_flight_work_leaves_the_group_and_the_next_process_goes_on_at_once() {
-    const RECORDS: u32 = 60_000;
+    const RECORDS: u32 = 30_000;
     let topics = Topics::create("stop", 4);
+    fill(&topics.transactions, RECORDS);
     // Were the group not left, the next one would wait for this session to end: five minutes, nearly.
     let patient = Setup::new(&topics).with("SENTRA__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", "290000");
-    let mut process = patient.start();
-    process.await_running(4, PATIENCE);
-    fill(&topics.transactions, RECORDS);
-    soon("work in flight", || process.metric("sentra_events_total{kind=\"scored\"}").unwrap_or_default() > 0.0);
+    // Small batches, so that it has not judged all of them before the signal comes.
+    let mut process = patient.clone().with("SENTRA__SCORE__BATCH", "8").start();
+    let judged = |process: &Sentra| process.metric("sentra_events_total{kind=\"scored\"}").unwrap_or_default() as usize;
+    let at_signal =
+        until(PATIENCE, || String::from("work in flight"), || Some(judged(&process)).filter(|count| *count > 0));
     process.signal(libc::SIGTERM);
     let asked = Instant::now();
     assert_eq!(process.wait(STOP).code(), Some(0), "{}", process.log());
     println!("stopped in {:?}", asked.elapsed());
     assert_eq!(process.log().matches("stopping").count(), 1);
+    let mut follower = Follower::new(&topics.verdicts, 4);
+    follower.read_to_end();
+    let written = follower.records.iter().map(Vec::len).sum::<usize>() - 4;
+    println!("{at_signal} judged when it was asked to stop, {written} when it had");
+    assert!(at_signal <= written && written < RECORDS as usize, "the stop came amid its work: {written} of {RECORDS}");
 
     // Every verdict made was delivered: the next owner ignores none.
-    let next = Setup::new(&topics).with("SENTRA__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", "290000").start();
-    next.await_running(4, PATIENCE);
+    let _next = patient.start();
     let ends = ends(&topics.transactions, 4);
-    let mut follower = Follower::new(&topics.verdicts, 4);
     let mut readings: Vec<Reading> = (0..4).map(|_| Reading::default()).collect();
     let deadline = Instant::now() + PATIENCE;
     while readings.iter().zip(&ends).any(|(reading, end)| (reading.accepted.len() as i64) < *end) {
@@ -141,6 +148,26 @@ fn what_cannot_start_says_why_in_one_line_that_names_the_setting_and_the_way_out
         assert!(said[0].contains(setting) && said[0].contains(way_out), "{what}: {}", said[0]);
         println!("{what}: {}", said[0]);
     }
+}
+
+#[test]
+fn production_does_not_start_on_topics_that_could_lose_verdicts_and_development_only_warns_of_them() {
+    let topics = Topics::create("unfit", 1);
+    let setup = Setup::new(&topics).with("SENTRA__SCORE__INSTANCE", &topics.group);
+    let mut process = setup.with("ENVIRONMENT", "production").start();
+    assert_eq!(process.wait(PATIENCE).code(), Some(1), "{}", process.log());
+    let log = process.log();
+    let said: Vec<&str> = log.lines().filter(|line| line.starts_with("sentra: ")).collect();
+    for topic in [&topics.transactions, &topics.verdicts, &topics.dlq] {
+        let wants = format!("sentra: topic {topic} has 1 copies of a partition, production wants 3");
+        assert!(said.contains(&wants.as_str()), "{wants} is not in\n{log}");
+    }
+    assert!(said.last().is_some_and(|line| line.contains("sentra topics check")), "the way out comes last:\n{log}");
+    assert_eq!(ends(&topics.verdicts, 1), [0], "it took nothing");
+
+    let process = Setup::new(&topics).start();
+    process.await_running(1, PATIENCE);
+    assert!(process.log().contains("has 1 copies of a partition"), "{}", process.log());
 }
 
 #[test]

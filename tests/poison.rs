@@ -106,7 +106,7 @@ fn a_record_that_the_program_fails_on_costs_its_partition_that_record_and_no_oth
     assert_eq!((&letter.key, &letter.value), (&sent[45].key, &sent[45].value));
     assert_eq!(letter.header("__connect.errors.stage").as_deref(), Some("step"));
     assert_eq!(letter.header("__connect.errors.offset").as_deref(), Some("45"));
-    line.end();
+    line.end().expect("an end in order");
 
     // Whoever replays the log knows; one that it judged before must not fail there.
     POISON.store(10, Ordering::Relaxed);
@@ -124,7 +124,7 @@ fn a_record_that_the_program_fails_on_costs_its_partition_that_record_and_no_oth
     });
     assert_eq!(line.metric("sentra_partitions{state=\"refused\"}"), Some(1.0));
     assert_eq!(line.metric("sentra_record_crashes_total"), Some(2.0));
-    line.end();
+    line.end().expect("an end in order");
 
     // A version that does not fail goes on, from the log alone and from a snapshot alike.
     for snapshots in ["off", &folder.path().display().to_string()] {

@@ -111,7 +111,7 @@ fn restored<'s>(scene: &'s Scene, start: i64, verdicts: &[Vec<u8>], model: &Arc<
     let settled = settling.finish();
     assert_eq!((settled.ignored, settled.first_gap, &settled.foreign), (0, None, &None));
     let end = start + scene.records.len() as i64;
-    let logs = Logs { input_start: start, input_end: end, verdict_start: 0 };
+    let logs = Logs { input_start: start, input_end: end, verdict_start: 0, partitions: 1 };
     let begin = plan(logs, &settled, None, &LOG.short()).expect("nothing is refused here");
     line.decisions = settled.decisions;
     for offset in begin.replay_from..=begin.last {
@@ -138,6 +138,7 @@ fn owner_record() -> Vec<u8> {
         host: "host",
         engine_generation: 1,
         engine_hash: Digest(7),
+        partitions: 1,
         decided_at: WallTimeUs(0),
         schema_version: SCHEMA_VERSION,
     };

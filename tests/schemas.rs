@@ -257,6 +257,7 @@ fn what_the_code_writes_of_each_kind_validates_and_of_no_other() {
         host: "host",
         engine_generation: 1,
         engine_hash: Digest(7),
+        partitions: 4,
         decided_at: WallTimeUs(1),
         schema_version: SCHEMA_VERSION,
     };

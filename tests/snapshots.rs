@@ -320,7 +320,7 @@ fn a_snapshot_ahead_of_the_verdicts_gives_way_to_the_one_before_it() {
                 let at = settling.next();
                 settling.take(at, &verdicts[at as usize]);
             }
-            let logs = Logs { input_start: 0, input_end: scene.records.len() as i64, verdict_start: 0 };
+            let logs = Logs { input_start: 0, input_end: scene.records.len() as i64, verdict_start: 0, partitions: 1 };
             restored.fit(&settling.finish(), &logs)
         };
         let pass_over = |_, why| {

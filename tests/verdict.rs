@@ -197,6 +197,7 @@ fn an_owner_record_validates_and_is_an_owner_to_the_rule() {
         host: "host",
         engine_generation: 1,
         engine_hash: Digest(7),
+        partitions: 32,
         decided_at: WallTimeUs(1_772_352_900_000_001),
         schema_version: SCHEMA_VERSION,
     };
@@ -212,13 +213,14 @@ fn an_owner_record_validates_and_is_an_owner_to_the_rule() {
         ("/host", "host".into()),
         ("/engine_generation", 1.into()),
         ("/engine_hash", "0000000000000007".into()),
+        ("/partitions", 32.into()),
         ("/decided_at", "2026-03-01T08:15:00.000001Z".into()),
         ("/schema_version", 1.into()),
     ];
     for (pointer, expected) in pointers {
         assert_eq!(value.pointer(pointer), Some::<&Value>(&expected), "{pointer}");
     }
-    assert_eq!(value.as_object().map(|object| object.len()), Some(10));
+    assert_eq!(value.as_object().map(|object| object.len()), Some(11));
     let head = Head::parse(&bytes).expect("our own shape");
     assert_eq!(rule::Record::of(Some(&head)), rule::Record::Owner);
     assert_eq!((head.group.as_deref(), head.instance.as_deref()), (Some("sentra"), Some("host-1/0")));

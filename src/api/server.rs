@@ -35,7 +35,7 @@ use crate::{
 /// Threads of the runtime: handlers wait rather than compute.
 const THREADS: usize = 2;
 
-/// The stop's parts, together below the process's 9.5 s (the producer's own is 1.5 s).
+/// The stop's parts, together below the process's 9 s (the producer's own is 1.5 s).
 const DRAIN: Duration = Duration::from_millis(5_000);
 const FEEDS: Duration = Duration::from_millis(3_000);
 const FOLLOWER: Duration = Duration::from_millis(1_500);

@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use crate::{
     kafka::{
         layout::{Layout, LayoutError, Surveyor},
         topics::{
-            self,
+            self, TopicsError,
             judge::{Finding, Severity},
         },
         wait::{LOOK_EVERY, pause},
@@ -29,7 +29,7 @@ use crate::{
     snapshot::Depot,
     telemetry::{
         Fact, Telemetry,
-        facts::{BrokerBack, BrokerLost},
+        facts::{BrokerBack, BrokerLost, TopicsCompared},
     },
 };
 
@@ -38,6 +38,16 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 
 /// How often topics are compared while running (C1.8).
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
+
+/// Another time between two comparisons, for tests in this process.
+static COMPARE_IN_TESTS: OnceLock<Duration> = OnceLock::new();
+
+/// Sets how often topics are compared, for tests in this process; no setting reaches it.
+#[doc(hidden)]
+pub fn set_compare_every(time: Duration) {
+    // The first one stays: all tests of a process want the same.
+    let _ = COMPARE_IN_TESTS.set(time);
+}
 
 /// When whoever started at the same moment has joined the group, too.
 const ALL_JOINED: Duration = Duration::from_secs(10);
@@ -51,8 +61,7 @@ pub(super) fn run(
     stop: &Arc<AtomicBool>,
 ) -> Result<(), AppError> {
     let surveyor = Surveyor::new(&config)?;
-    let Some(layout) = survey(&surveyor, shards, &telemetry, stop)? else { return Ok(()) };
-    judge(&config)?;
+    let Some(layout) = survey(&surveyor, &config, shards, &telemetry, stop)? else { return Ok(()) };
     let membership = Membership::take(&config)?;
     check_hosts(&config, stop)?;
     let shared = Shared {
@@ -61,7 +70,7 @@ pub(super) fn run(
         partitions: layout.transactions,
         verdict_log: layout.verdict_log.to_string(),
         depot: depot(&config, &layout)?,
-        verdict_partitions: layout.verdicts,
+        peers: Arc::new(AtomicI32::new(layout.peers())),
         instance: membership.instance.clone(),
         gathering: Arc::new(Gathering::of(shards)),
         stop: Arc::clone(stop),
@@ -86,27 +95,44 @@ pub(super) fn shards(config: &Config) -> usize {
     }
 }
 
-/// Asks for the topics until a broker answers; `None` when stopped before.
+/// Finds the topics and judges them, asking until a broker answers; `None` when stopped before.
 fn survey(
     surveyor: &Surveyor,
+    config: &Config,
     shards: usize,
     telemetry: &Telemetry,
     stop: &AtomicBool,
 ) -> Result<Option<Layout>, AppError> {
-    let mut wait = BACKOFF.0;
+    until_answered(BACKOFF, shards, telemetry, stop, || {
+        let layout = surveyor.survey()?;
+        judge(config)?;
+        Ok(layout)
+    })
+}
+
+/// Asks again, ever more seldom, as long as no broker answers; `None` when stopped before.
+fn until_answered<T>(
+    (mut wait, longest): (Duration, Duration),
+    shards: usize,
+    telemetry: &Telemetry,
+    stop: &AtomicBool,
+    mut ask: impl FnMut() -> Result<T, AppError>,
+) -> Result<Option<T>, AppError> {
     while !stop.load(Ordering::Relaxed) {
         // Waiting for a broker is no shard's standstill.
         (0..shards).for_each(|shard| telemetry.health.progress(shard, Instant::now()));
-        match surveyor.survey() {
-            Ok(layout) => {
+        match ask() {
+            Ok(answer) => {
                 BrokerBack { shard: 0 }.emit(telemetry);
-                return Ok(Some(layout));
+                return Ok(Some(answer));
             }
-            Err(LayoutError::Away(why)) => BrokerLost { shard: 0, why: &why }.emit(telemetry),
-            Err(error) => return Err(error.into()),
+            Err(AppError::Layout(LayoutError::Away(why)) | AppError::Topics(TopicsError::Away(why))) => {
+                BrokerLost { shard: 0, why: &why }.emit(telemetry);
+            }
+            Err(error) => return Err(error),
         }
         pause(wait, stop);
-        wait = (wait * 2).min(BACKOFF.1);
+        wait = (wait * 2).min(longest);
     }
     Ok(None)
 }
@@ -130,9 +156,24 @@ fn judge(config: &Config) -> Result<(), AppError> {
     Err(AppError::Unfit(lines.join("\n")))
 }
 
+/// Tells what is wrong with the counts, and the shards which partitions have a peer.
+fn compared(surveyor: &Surveyor, now: Layout, before: Layout, shared: &Shared) {
+    shared.peers.store(now.peers(), Ordering::Relaxed);
+    TopicsCompared { fault: surveyor.fault(now, before) }.emit(&shared.telemetry);
+}
+
+/// Compares the topics with what they were at start.
+fn compare(surveyor: &Surveyor, before: Layout, shared: &Shared) -> Result<(), AppError> {
+    if let Some(now) = surveyor.compare(before)? {
+        compared(surveyor, now, before, shared);
+    }
+    Ok(())
+}
+
 /// Runs the shards, and watches them and the topics.
 fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout) -> Result<(), AppError> {
     let stop = &shared.stop;
+    compared(surveyor, layout, layout, shared);
     let spawn = |number: usize| {
         let shared = shared.clone();
         let body = move || Shard::new(number, shared)?.run();
@@ -145,7 +186,8 @@ fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout
         running.push((number, handle));
     }
     let mut outcome = Ok(());
-    let mut compare_at = Instant::now() + COMPARE_EVERY;
+    let compare_every = *COMPARE_IN_TESTS.get().unwrap_or(&COMPARE_EVERY);
+    let mut compare_at = Instant::now() + compare_every;
     let mut joined_at = Some(Instant::now() + ALL_JOINED);
     while !running.is_empty() {
         thread::sleep(LOOK_EVERY);
@@ -165,12 +207,42 @@ fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout
             }
         }
         if Instant::now() >= compare_at {
-            compare_at = Instant::now() + COMPARE_EVERY;
-            outcome = outcome.and(surveyor.unchanged(layout).map_err(AppError::from));
+            compare_at = Instant::now() + compare_every;
+            outcome = outcome.and(compare(surveyor, layout, shared));
             if outcome.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }
         }
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_meets_no_broker_at_start_asks_again_whichever_question_it_was_and_others_errors_end_the_start() {
+        let telemetry = Telemetry::new(1);
+        let stop = AtomicBool::new(false);
+        let at_once = (Duration::from_millis(1), Duration::from_millis(2));
+        let away = || String::from("connection refused");
+        let mut answers = vec![
+            Ok(7),
+            Err(TopicsError::Away(away()).into()),
+            Err(TopicsError::Away(away()).into()),
+            Err(LayoutError::Away(away()).into()),
+        ];
+        let answer = until_answered(at_once, 1, &telemetry, &stop, || answers.pop().expect("asked too often"));
+        assert!(matches!(answer, Ok(Some(7))), "{answer:?}");
+        assert!(answers.is_empty());
+        for error in [LayoutError::Refused(away()).into(), TopicsError::Client(away()).into(), AppError::Unfit(away())]
+        {
+            let mut error = Some(error);
+            let answer = until_answered(at_once, 1, &telemetry, &stop, || Err::<(), _>(error.take().expect("once")));
+            assert!(answer.is_err(), "{answer:?}");
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(matches!(until_answered(at_once, 1, &telemetry, &stop, || Ok(7)), Ok(None)));
+    }
 }

@@ -175,6 +175,7 @@ pub struct OwnerRecord<'a> {
     pub host: &'a str,
     pub engine_generation: u32,
     pub engine_hash: Digest,
+    pub partitions: i32,
     pub decided_at: WallTimeUs,
     pub schema_version: u32,
 }
@@ -228,6 +229,8 @@ pub struct Head<'a> {
     pub engine_generation: Option<u32>,
     #[serde(borrow, default)]
     pub engine_hash: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub partitions: Option<i32>,
 }
 
 /// A verdict's or an owner record's source; an owner's has neither offset nor epoch.

@@ -14,6 +14,8 @@ pub struct Logs {
     pub input_end: i64,
     /// The verdict partition's first offset.
     pub verdict_start: i64,
+    /// How many partitions the transaction topic has.
+    pub partitions: i32,
 }
 
 /// Where to begin and where to go on.
@@ -75,6 +77,29 @@ pub enum Refusal {
         /// This transaction topic's short id.
         expected: String,
     },
+    /// The transaction topic has another partition count than the log began with.
+    #[error(
+        "the log began with {found} partitions, and the transaction topic has {own}: a log's count is fixed for its life, for \
+         phones move between partitions, away from their windows and duplicates; re-partitioning means new topics \
+         (topics.transactions, topics.verdicts, and a kafka.group of their own)"
+    )]
+    Repartitioned {
+        /// What the owner records name.
+        found: i32,
+        /// What it has now.
+        own: i32,
+    },
+}
+
+/// Whether a log that began with `found` partitions, where that is known, still has as many.
+///
+/// # Errors
+/// It has not.
+pub fn same_count(found: Option<i32>, own: i32) -> Result<(), Refusal> {
+    match found {
+        Some(found) if found != own => Err(Refusal::Repartitioned { found, own }),
+        _ => Ok(()),
+    }
 }
 
 /// Plans the recovery of one partition, whose state holds all records below `held` where a snapshot gave it.
@@ -88,7 +113,8 @@ pub fn plan(logs: Logs, settled: &Settled, held: Option<i64>, log: &str) -> Resu
     if let Some(doubt) = &settled.doubt {
         return Err(doubt.clone().into());
     }
-    let Logs { input_start, input_end, verdict_start } = logs;
+    let Logs { input_start, input_end, verdict_start, partitions } = logs;
+    same_count(settled.partitions, partitions)?;
     let Some(last) = settled.last else {
         return match verdict_start {
             start if start == 0 || settled.untouched => {

@@ -38,6 +38,8 @@ pub struct Settling {
     doubt: Option<Doubt>,
     /// The owners so far, and those before the newest record.
     owners: [Lineage; 2],
+    /// What the first owner record that names a count names.
+    partitions: Option<i32>,
     foreign: Option<String>,
     ignored: u64,
     first_gap: Option<(i64, i64)>,
@@ -73,6 +75,8 @@ pub struct Settled {
     pub owners: Lineage,
     /// The same without the newest owner record: where that is the reader's own, those before it.
     pub before: Lineage,
+    /// How many partitions the log began with, as far as owner records name it.
+    pub partitions: Option<i32>,
     /// Another log's short id, where an accepted verdict bears one.
     pub foreign: Option<String>,
     /// Zombies' verdicts ignored.
@@ -147,6 +151,7 @@ impl Settling {
             ahead: None,
             doubt: None,
             owners: [Lineage::default(); 2],
+            partitions: None,
             foreign: None,
             ignored: 0,
             first_gap: None,
@@ -217,6 +222,7 @@ impl Settling {
             (Fate::Owner, _, Some(head)) => {
                 self.owners[1] = self.owners[0];
                 self.owners[0].owner(offset, Edition::of(&head));
+                self.partitions = self.partitions.or(head.partitions);
             }
             (Fate::Accepted { gap }, Record::Verdict { epoch, source, previous }, Some(head)) => {
                 self.serves(epoch, None);
@@ -261,6 +267,7 @@ impl Settling {
             least,
             doubt,
             owners: [owners, before],
+            partitions,
             foreign,
             ignored,
             first_gap,
@@ -269,7 +276,20 @@ impl Settling {
         // -1 stands for "before the very first", not for an offset.
         let last = Some(reader.last().unwrap_or(-1).max(least)).filter(|last| *last >= 0);
         let untouched = last.is_none() && reader.last() == Some(-1);
-        Settled { last, untouched, decisions, skipped, witness, doubt, owners, before, foreign, ignored, first_gap }
+        Settled {
+            last,
+            untouched,
+            decisions,
+            skipped,
+            witness,
+            doubt,
+            owners,
+            before,
+            partitions,
+            foreign,
+            ignored,
+            first_gap,
+        }
     }
 }
 

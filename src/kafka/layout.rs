@@ -35,6 +35,13 @@ pub struct Layout {
     pub verdicts: i32,
 }
 
+impl Layout {
+    /// How many partitions have one of their number in the other topic.
+    pub fn peers(self) -> i32 {
+        self.transactions.min(self.verdicts)
+    }
+}
+
 /// Why the topics cannot be used.
 #[derive(Debug, Error)]
 pub enum LayoutError {
@@ -78,31 +85,44 @@ impl Surveyor {
         Ok(Layout { log, verdict_log, transactions, verdicts })
     }
 
-    /// Compares with `before`; a broker that does not answer changes nothing.
+    /// The topics' shape now, `before` being what it was at start; `None` where no broker tells.
     ///
     /// # Errors
     /// The transaction or the verdict topic is another one now.
-    pub fn unchanged(&self, before: Layout) -> Result<(), LayoutError> {
+    pub fn compare(&self, before: Layout) -> Result<Option<Layout>, LayoutError> {
         match self.survey() {
             Ok(now) if now.log != before.log => Err(LayoutError::Replaced(self.topics.transactions.clone())),
             Ok(now) if now.verdict_log != before.verdict_log => {
                 Err(LayoutError::Replaced(self.topics.verdicts.clone()))
             }
-            Ok(now) => {
-                if (now.transactions, now.verdicts) != (before.transactions, before.verdicts) {
-                    tracing::error!(
-                        ?before,
-                        ?now,
-                        "partition counts changed; a log's count is fixed for its life: new partitions are refused"
-                    );
-                }
-                Ok(())
-            }
+            Ok(now) => Ok(Some(now)),
             Err(error) => {
                 tracing::debug!(%error, "topics could not be compared");
-                Ok(())
+                Ok(None)
             }
         }
+    }
+
+    /// What is wrong with the counts `now`, where something is, and the way out (C1.8).
+    pub fn fault(&self, now: Layout, before: Layout) -> Option<String> {
+        let TopicsConfig { transactions, verdicts, .. } = &self.topics;
+        if now.transactions != before.transactions {
+            return Some(format!(
+                "{transactions} had {} partitions when this process began and has {}: a log's count is fixed for its \
+                 life, for phones move between partitions; partitions from {} on are not served; re-partitioning \
+                 means new topics",
+                before.transactions, now.transactions, before.transactions
+            ));
+        }
+        (now.transactions != now.verdicts).then(|| {
+            format!(
+                "{transactions} has {} partitions and {verdicts} {}: partitions from {} on have no peer and are not \
+                 served; both must have equally many (sentra topics check)",
+                now.transactions,
+                now.verdicts,
+                now.peers()
+            )
+        })
     }
 
     fn id(&self, topic: &str) -> Result<TopicId, LayoutError> {

@@ -19,7 +19,7 @@ use rdkafka::{
     types::RDKafkaErrorCode as Code,
 };
 
-use super::client::describe;
+use super::client::{describe, is_transient};
 use crate::config::Config;
 use facts::Survey;
 use judge::{Finding, judge};
@@ -38,9 +38,12 @@ pub enum TopicsError {
     /// No client could be made.
     #[error("kafka: {0}")]
     Client(String),
-    /// No broker answers, or it refuses who we are.
+    /// No broker answers; asking again may help.
     #[error("kafka: {0}")]
     Away(String),
+    /// The broker refuses who we are, or what is asked.
+    #[error("kafka: {0}")]
+    Denied(String),
     /// The program cannot wait for an answer.
     #[error("a runtime for the admin client could not be made: {0}")]
     Runtime(String),
@@ -52,6 +55,13 @@ pub enum TopicsError {
         /// Why, and the way out.
         reason: String,
     },
+}
+
+impl TopicsError {
+    /// What an error of a client's means.
+    fn of(error: &KafkaError) -> Self {
+        if is_transient(error) { Self::Away(describe(error)) } else { Self::Denied(describe(error)) }
+    }
 }
 
 /// What is wrong with the configured topics now; empty where all is well.
@@ -89,7 +99,7 @@ pub fn apply(config: &Config) -> Result<Vec<Step>, TopicsError> {
             let topic = new.settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
             let options = AdminOptions::new().operation_timeout(Some(CREATE)).request_timeout(Some(CREATE));
             let results = wait(survey.admin.create_topics([&topic], &options))?;
-            let results = results.map_err(|error| TopicsError::Away(describe(&error)))?;
+            let results = results.map_err(|error| TopicsError::of(&error))?;
             match results.into_iter().next() {
                 // Another process was faster: it made it by the same plan.
                 Some(Ok(_) | Err((_, Code::TopicAlreadyExists))) | None => {}

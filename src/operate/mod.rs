@@ -32,7 +32,7 @@ use crate::{
         decisions::Decisions,
         edition::{Edition, Superseded},
         partition::Place,
-        plan::Refusal,
+        plan::{Logs, Refusal},
         rule::Fate,
         settle::{Settled, Settling},
     },
@@ -129,6 +129,8 @@ pub struct Owner {
     /// When it was written.
     #[serde(rename = "decided_at")]
     pub since: String,
+    #[serde(default, skip_serializing)]
+    partitions: Option<i32>,
 }
 
 /// What the verdict partition says, up to its end or to a given epoch.
@@ -185,6 +187,11 @@ impl Desk {
         Place { log: self.log(), partition, partitions: self.layout.transactions }
     }
 
+    fn logs(&self, input: Span, past: &Past) -> Logs {
+        let partitions = self.layout.transactions;
+        Logs { input_start: input.start, input_end: input.end, verdict_start: past.verdicts.start, partitions }
+    }
+
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -214,13 +221,16 @@ impl Desk {
             None => Settling::new(span.start, log),
         };
         let mut settling = settling.knowing(told, span.end);
+        let began_with = owner.as_ref().and_then(|owner| owner.partitions);
         self.verdicts.read_range(partition, settling.next(), end, &self.stop, |offset, value| {
             let value = value.unwrap_or_default();
             if settling.take(offset, value) == Fate::Owner {
                 owner = Owner::read(offset, value);
             }
         })?;
-        Ok(Past { settled: settling.finish(), owner, verdicts: Span { start: span.start, end } })
+        let mut settled = settling.finish();
+        settled.partitions = began_with.or(settled.partitions);
+        Ok(Past { settled, owner, verdicts: Span { start: span.start, end } })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     engine::{
         edition::Edition,
         emit::{Stamp, write_invalid},
-        plan::{Logs, plan},
+        plan::plan,
     },
     kafka::{group::host_name, tail::TailError},
     shard::{DeadLetters, Verdicts, owner_record, trace, wall_time},
@@ -73,7 +73,7 @@ impl Desk {
         let verdicts = Verdicts::new(&self.config).map_err(|error| OperateError::Producer(error.to_string()))?;
         let (log, host) = (self.log().short(), host_name());
         let instance = format!("{host}-{}-skip", std::process::id());
-        let owner = owner_record(&self.config, &log, partition, &instance, &host);
+        let owner = owner_record(&self.config, &self.place(partition), &instance, &host);
         let epoch = self.append(&verdicts, partition, None, &owner, &[])?;
         let past = self.past(partition, Some(epoch + 1))?;
         let mut letters = DeadLetters::new(&self.config);
@@ -102,7 +102,7 @@ impl Desk {
     ) -> Result<Copied, OperateError> {
         let not_there = |why: String| OperateError::NotThere { partition, offset, why };
         let input = self.transactions.span(partition, &self.stop)?;
-        let logs = Logs { input_start: input.start, input_end: input.end, verdict_start: past.verdicts.start };
+        let logs = self.logs(input, past);
         let start = plan(logs, &past.settled, None, &self.log().short())
             .map_err(|refusal| OperateError::Refused { partition, refusal })?;
         let h = start.last;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Desk, OperateError, Owner, Past, Process};
 use crate::{
     domain::transaction::wire_enum,
-    engine::plan::{Logs, plan},
+    engine::plan::plan,
     shard::{read_head, wall_time},
     snapshot::{Depot, DepotError},
 };
@@ -73,9 +73,10 @@ impl Desk {
     /// The partition is not there, or a log or the snapshots cannot be read.
     pub fn state(&mut self, partition: i32, processes: &[Process]) -> Result<PartitionReport, OperateError> {
         self.check(partition)?;
-        let Past { settled, owner, verdicts } = self.past(partition, None)?;
+        let past = self.past(partition, None)?;
         let input = self.transactions.span(partition, &self.stop)?;
-        let logs = Logs { input_start: input.start, input_end: input.end, verdict_start: verdicts.start };
+        let logs = self.logs(input, &past);
+        let Past { settled, owner, verdicts } = past;
         let planned = plan(logs, &settled, None, &self.log().short());
         let told = processes.iter().find_map(|process| process.refusal(partition));
         let error = planned.err().map(|refusal| refusal.to_string()).or(told);

@@ -1,9 +1,11 @@
 //! The shard's consumer: a member of the group whose partitions are placed, paused and resumed by the turn.
 
+use std::sync::{Arc, Weak};
+
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 
 use super::context::InputContext;
@@ -52,7 +54,15 @@ fn set_session(client: &mut ClientConfig, config: &Config, (session, heartbeat):
 /// A topic's consumer: the transactions' of a shard, the verdicts' of a sink.
 pub struct Input {
     /// The client; `poll` runs its callbacks.
-    pub consumer: BaseConsumer<InputContext>,
+    pub consumer: Arc<BaseConsumer<InputContext>>,
+    topic: String,
+}
+
+/// Asks an [`Input`]'s group from another thread, for the answer may take as long as a broker hangs. It keeps the
+/// consumer from being closed only while it asks.
+#[derive(Clone)]
+pub struct Asker {
+    consumer: Weak<BaseConsumer<InputContext>>,
     topic: String,
 }
 
@@ -76,7 +86,12 @@ impl Input {
     fn made(settings: &ClientConfig, topic: &str, context: InputContext) -> Result<Self, KafkaError> {
         let consumer: BaseConsumer<InputContext> = settings.create_with_context(context)?;
         consumer.subscribe(&[topic])?;
-        Ok(Self { consumer, topic: topic.to_owned() })
+        Ok(Self { consumer: Arc::new(consumer), topic: topic.to_owned() })
+    }
+
+    /// For questions to the group that the turn cannot wait for.
+    pub fn asker(&self) -> Asker {
+        Asker { consumer: Arc::downgrade(&self.consumer), topic: self.topic.clone() }
     }
 
     /// Reads `partition` from `offset` on: a new place in the assignment, never a seek.
@@ -133,14 +148,9 @@ impl Input {
     /// Commits next offsets, for lag monitors, with checkpoints as their metadata, for recovery.
     ///
     /// # Errors
-    /// The group refuses; synchronously, that says the partition is no longer ours.
+    /// The group refuses, where it is waited for.
     pub fn commit(&self, offsets: impl Iterator<Item = (i32, i64, String)>, mode: CommitMode) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::new();
-        for (partition, offset, checkpoint) in offsets {
-            let mut element = list.add_partition(&self.topic, partition);
-            element.set_offset(Offset::Offset(offset))?;
-            element.set_metadata(checkpoint);
-        }
+        let list = committed(&self.topic, offsets)?;
         if list.count() == 0 { Ok(()) } else { self.consumer.commit(&list, mode) }
     }
 
@@ -149,6 +159,28 @@ impl Input {
         list.add_partition_offset(&self.topic, partition, offset)?;
         Ok(list)
     }
+}
+
+impl Asker {
+    /// Commits one partition's next offset and checkpoint, and waits: the group's generation fences who has lost it.
+    ///
+    /// # Errors
+    /// The partition is no longer ours, nobody answers, or the consumer is gone.
+    pub fn is_ours(&self, partition: i32, offset: i64, checkpoint: String) -> KafkaResult<()> {
+        let consumer = self.consumer.upgrade().ok_or(KafkaError::ConsumerCommit(RDKafkaErrorCode::BrokerDestroy))?;
+        let list = committed(&self.topic, std::iter::once((partition, offset, checkpoint)))?;
+        consumer.commit(&list, CommitMode::Sync)
+    }
+}
+
+fn committed(topic: &str, offsets: impl Iterator<Item = (i32, i64, String)>) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset, checkpoint) in offsets {
+        let mut element = list.add_partition(topic, partition);
+        element.set_offset(Offset::Offset(offset))?;
+        element.set_metadata(checkpoint);
+    }
+    Ok(list)
 }
 
 impl Drop for Input {

@@ -1,7 +1,7 @@
 //! What `recover`'s threads find out of a partition before it is claimed and while it is settled: the checkpoint that
 //! the group committed, and with which edition of the engine its last owner works; and the record that claims it.
 
-use std::{ops::Range, sync::atomic::AtomicBool};
+use std::sync::atomic::AtomicBool;
 
 use super::{
     Shared,
@@ -15,7 +15,8 @@ use crate::{
     engine::{
         checkpoint::{Between, Checkpoint, Elsewhere, Told},
         decisions::Decisions,
-        edition::Edition,
+        edition::{Edition, Lineage},
+        partition::Place,
         settle::Settling,
     },
     kafka::tail::{Span, TailError},
@@ -24,18 +25,35 @@ use crate::{
 /// What the group's offset says of a partition.
 pub(super) type Committed = Result<Option<Told>, Elsewhere>;
 
-/// The record by which `instance` takes a partition of the log with this short id, now.
-pub(crate) fn owner_record(config: &Config, log: &str, partition: i32, instance: &str, host: &str) -> Vec<u8> {
+/// Whom a partition comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Predecessor {
+    /// The owners so far, as far as they are known.
+    pub owners: Lineage,
+    /// How many partitions the log began with, as far as owner records name it.
+    pub partitions: Option<i32>,
+}
+
+/// What one owner record names.
+#[derive(Clone, Copy, Debug, Default)]
+struct Named {
+    edition: Option<Edition>,
+    partitions: Option<i32>,
+}
+
+/// The record by which `instance` takes a partition, now.
+pub(crate) fn owner_record(config: &Config, place: &Place, instance: &str, host: &str) -> Vec<u8> {
     let Edition { generation, hash } = Edition::own(&config.rules);
     let record = OwnerRecord {
         kind: Kind::Owner,
-        source: OwnerSource { log, partition },
+        source: OwnerSource { log: &place.log.short(), partition: place.partition },
         group: &config.kafka.group,
         instance,
         version: env!("CARGO_PKG_VERSION"),
         host,
         engine_generation: generation,
         engine_hash: Digest(hash),
+        partitions: place.partitions,
         decided_at: wall_time(),
         schema_version: SCHEMA_VERSION,
     };
@@ -43,6 +61,11 @@ pub(crate) fn owner_record(config: &Config, log: &str, partition: i32, instance:
 }
 
 impl Shared {
+    /// Where a partition of this log stands.
+    pub(super) fn place(&self, partition: i32) -> Place {
+        Place { log: self.log, partition, partitions: self.partitions }
+    }
+
     /// The topics that this process's checkpoints are about.
     fn between(&self) -> Between {
         Between { log: self.log.short(), verdicts: self.verdict_log.chars().take(8).collect() }
@@ -67,21 +90,22 @@ impl Readers {
     }
 
     /// Whom the partition comes from, before anything is written: from the newest place known on, or else from the
-    /// verdict partition's start, its records are looked through.
+    /// verdict partition's start, its records are looked through. A partition of which nothing is known may have come
+    /// later than the log: then the first partition's owner tells how many there were.
     pub(super) fn look(&mut self, partition: i32, shared: &Shared, stop: &AtomicBool) -> Result<Answer, TailError> {
         let Span { start, end } = self.verdicts.span(partition, stop)?;
         let committed = self.told(partition, shared, stop)?.unwrap_or_default();
         let is_there = |told: &Told| told.checkpoint.next <= end;
+        let mut named = Named::default();
         let told = match committed.filter(is_there) {
-            // Its owner's record may be deleted, and the checkpoint be of a version that names no edition.
-            Some(Told { checkpoint, edition: None }) => {
-                let record = self.edition_at(partition, checkpoint.epoch.max(start)..checkpoint.epoch + 1, stop)?;
+            Some(Told { checkpoint, edition }) => {
+                named = self.owner_at(partition, checkpoint.epoch, stop)?;
+                // Its owner's record may be deleted, and the checkpoint be of a version that names no edition.
                 let snapshot =
                     || newest_told(shared, partition).filter(|told| told.checkpoint.epoch == checkpoint.epoch);
-                let edition = record.or_else(|| snapshot().and_then(|told| told.edition));
+                let edition = edition.or(named.edition).or_else(|| snapshot().and_then(|told| told.edition));
                 Some(Told { checkpoint, edition })
             }
-            Some(told) => Some(told),
             None => newest_told(shared, partition).filter(is_there),
         };
         let log = shared.log.short();
@@ -92,17 +116,31 @@ impl Readers {
         self.verdicts.read_range(partition, settling.next(), end, stop, |offset, value| {
             settling.take(offset, value.unwrap_or_default());
         })?;
-        Ok(Answer::Looked { owners: settling.finish().owners })
+        let settled = settling.finish();
+        let mut partitions = named.partitions.or(settled.partitions);
+        if partitions.is_none() && partition != 0 {
+            partitions = self.count_by_the_first(shared, stop)?;
+        }
+        Ok(Answer::Looked { last: Predecessor { owners: settled.owners, partitions } })
     }
 
-    /// What the owner record there names, where there is one.
-    fn edition_at(&mut self, partition: i32, at: Range<i64>, stop: &AtomicBool) -> Result<Option<Edition>, TailError> {
-        let mut edition = None;
-        self.verdicts.read_range(partition, at.start, at.end, stop, |_, value| {
+    /// How many partitions there were when the group's checkpoint of the first one was written.
+    fn count_by_the_first(&mut self, shared: &Shared, stop: &AtomicBool) -> Result<Option<i32>, TailError> {
+        let Ok(Some(Told { checkpoint, .. })) = self.told(0, shared, stop)? else { return Ok(None) };
+        Ok(self.owner_at(0, checkpoint.epoch, stop)?.partitions)
+    }
+
+    /// What the owner record at `epoch` names, where it is still there.
+    fn owner_at(&mut self, partition: i32, epoch: i64, stop: &AtomicBool) -> Result<Named, TailError> {
+        let Span { start, end } = self.verdicts.span(partition, stop)?;
+        let mut named = Named::default();
+        self.verdicts.read_range(partition, epoch.max(start), (epoch + 1).min(end), stop, |_, value| {
             let head = value.and_then(Head::parse).filter(|head| head.kind == Kind::Owner.as_str());
-            edition = head.as_ref().and_then(Edition::of);
+            if let Some(head) = head {
+                named = Named { edition: Edition::of(&head), partitions: head.partitions };
+            }
         })?;
-        Ok(edition)
+        Ok(named)
     }
 }
 

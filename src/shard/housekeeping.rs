@@ -29,6 +29,10 @@ const HOUSE_EVERY: Duration = Duration::from_secs(1);
 /// Phones of a partition looked at each time for what they hold needlessly: a million take a quarter of an hour.
 const SWEPT_AT_ONCE: usize = 1_024;
 
+/// A partition whose unacknowledged dead letters hold so many bytes is paused: a few dozen of the greatest records a
+/// broker takes by default. One turn's batch may still come on top.
+const MOST_LETTER_BYTES: usize = 32 * 1024 * 1024;
+
 /// Offsets and checkpoints are committed so often, of partitions that moved.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
@@ -95,15 +99,17 @@ impl Shard {
         refused.into_iter().for_each(|(partition, error)| self.undeliverable(partition, &error));
     }
 
-    /// Pauses partitions with too many undelivered verdicts, and resumes them at half of that.
+    /// Pauses partitions with too many undelivered verdicts, or too large dead letters before them, and resumes them at
+    /// half of that.
     pub(super) fn throttle(&mut self) {
         let most = self.shared.config.score.undelivered;
         for slot in self.slots.values_mut().filter(|slot| matches!(slot.stage, Stage::Live)) {
             let (partition, undelivered) = (slot.partition, slot.undelivered());
-            if !slot.throttled && undelivered >= most {
+            let letter_bytes = self.letters.bytes_waiting(partition);
+            if !slot.throttled && (undelivered >= most || letter_bytes >= MOST_LETTER_BYTES) {
                 slot.throttled = self.input.pause(partition).is_ok();
-                PartitionPaused { partition, undelivered }.emit(&self.shared.telemetry);
-            } else if slot.throttled && undelivered <= most / 2 {
+                PartitionPaused { partition, undelivered, letter_bytes }.emit(&self.shared.telemetry);
+            } else if slot.throttled && undelivered <= most / 2 && letter_bytes <= MOST_LETTER_BYTES / 2 {
                 slot.throttled = self.input.resume(partition).is_err();
                 PartitionResumed { partition }.emit(&self.shared.telemetry);
             }

@@ -58,6 +58,8 @@ pub struct DeadLetters {
     /// Why letters are refused, until one is written again: told once, not with each.
     refusal: Option<RDKafkaErrorCode>,
     waiting: HashMap<u64, Letter>,
+    /// How many bytes of each partition's wait.
+    bytes: HashMap<i32, usize>,
     next: u64,
 }
 
@@ -88,6 +90,8 @@ struct Letter {
     attempt: Attempt,
     /// Whether the producer has it.
     sent: bool,
+    /// What it counts for while it waits: key, value and headers as they were.
+    bytes: usize,
 }
 
 impl DeadLetters {
@@ -106,6 +110,7 @@ impl DeadLetters {
             producers: None,
             refusal: None,
             waiting: HashMap::new(),
+            bytes: HashMap::new(),
             next: 0,
         }
     }
@@ -117,7 +122,7 @@ impl DeadLetters {
     pub fn write(&mut self, message: &BorrowedMessage<'_>, invalid: &Invalid) -> Result<u64, KafkaError> {
         let id = self.next;
         self.next += 1;
-        let letter = Letter {
+        let mut letter = Letter {
             partition: message.partition(),
             offset: message.offset(),
             reason: invalid.reason,
@@ -126,7 +131,9 @@ impl DeadLetters {
             headers: headers(message, invalid),
             attempt: Attempt::Batched,
             sent: false,
+            bytes: 0,
         };
+        letter.bytes = letter.size();
         if self.producers.is_none() {
             let mut lone = self.client.clone();
             lone.set("batch.num.messages", "1");
@@ -134,9 +141,15 @@ impl DeadLetters {
             let batching = self.client.create_with_context(context())?;
             self.producers = Some(Producers { batching, lone: lone.create_with_context(context())? });
         }
+        *self.bytes.entry(letter.partition).or_default() += letter.bytes;
         self.waiting.insert(id, letter);
         self.send(id);
         Ok(id)
+    }
+
+    /// How many bytes of the partition's letters wait: its records' own, and what was added.
+    pub fn bytes_waiting(&self, partition: i32) -> usize {
+        self.bytes.get(&partition).copied().unwrap_or_default()
     }
 
     /// Whether a verdict still has to wait for this letter.
@@ -179,7 +192,10 @@ impl DeadLetters {
         if fate == LetterFate::Whole {
             self.refusal = None;
         }
-        let Letter { partition, offset, reason, .. } = self.waiting.remove(&id)?;
+        let Letter { partition, offset, reason, bytes, .. } = self.waiting.remove(&id)?;
+        if let Some(waiting) = self.bytes.get_mut(&partition) {
+            *waiting = waiting.saturating_sub(bytes);
+        }
         Some(Settled { partition, offset, reason, fate })
     }
 
@@ -212,6 +228,12 @@ impl DeadLetters {
 }
 
 impl Letter {
+    fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len));
+        let own = [&self.key, &self.value].into_iter().flatten().map(Vec::len);
+        own.chain(headers).sum()
+    }
+
     fn cut(&mut self) {
         self.attempt = Attempt::Cut;
         if let Some(value) = &mut self.value {

@@ -23,13 +23,15 @@ mod restore;
 mod slot;
 mod snapshots;
 mod step;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -75,8 +77,9 @@ use snapshots::Snapshots;
 pub(crate) use step::record;
 pub(crate) use turn::{is_misrouted, trace};
 
-/// How long a stop may take before what is still undelivered is left to the next owner.
-const STOP_BUDGET: Duration = Duration::from_secs(8);
+/// How long a stop may take before what is still undelivered is left to the next owner; the process's own budget has time
+/// to leave the group on top.
+const STOP_BUDGET: Duration = Duration::from_millis(7_500);
 
 /// Why a shard ended.
 #[derive(Debug, Error)]
@@ -124,8 +127,8 @@ pub struct Shared {
     pub depot: Option<Depot>,
     /// How many partitions the transaction topic has.
     pub partitions: i32,
-    /// How many the verdict topic has.
-    pub verdict_partitions: i32,
+    /// How many of them have a verdict partition of their number, as the topics were compared last.
+    pub peers: Arc<AtomicI32>,
     /// This process's name in its group, where its shards are static members.
     pub instance: Option<String>,
     /// Which shards of this process have joined the group.
@@ -211,18 +214,17 @@ impl Shard {
         let instance = format!("{host}-{}-{number}", std::process::id());
         let scorer = Scorer::new(&shared.model, config.model.backend)?;
         let now = Instant::now();
+        let member = member_settings(config, shared.instance.as_deref(), number);
+        let input = Input::join(&member, &config.topics.transactions)?;
         Ok(Self {
             number,
             short_log: shared.log.short(),
             host,
             instance,
-            input: Input::join(
-                &member_settings(config, shared.instance.as_deref(), number),
-                &config.topics.transactions,
-            )?,
             verdicts: Verdicts::new(config)?,
             letters: DeadLetters::new(config),
-            recoveries: Recoveries::start(number, &shared)?,
+            recoveries: Recoveries::start(number, &shared, &input.asker())?,
+            input,
             scorer,
             emitter: Emitter::new(Arc::clone(&shared.model), config.score.features),
             slots: Slots::default(),

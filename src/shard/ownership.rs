@@ -2,18 +2,15 @@
 //! that a record makes.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use rdkafka::{
-    consumer::CommitMode,
-    error::{KafkaError, RDKafkaErrorCode},
-};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::{
     Shard,
-    claims::owner_record,
+    claims::{Predecessor, owner_record},
     context::Ack,
     deliver::SendError,
     recover::{Answer, Rival, Ticket},
@@ -28,14 +25,14 @@ use crate::{
     engine::{
         chain::{Chain, Link},
         edition::{Edition, Lineage, Superseded},
-        partition::{Partition, Place},
-        plan::{Logs, Lost, plan},
+        partition::Partition,
+        plan::{Logs, Lost, plan, same_count},
         settle::Settled,
     },
     kafka::client::describe,
     telemetry::facts::{
-        EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost, RecoveryStarted,
-        ZombieIgnored,
+        EpochDoubted, EpochKept, EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost,
+        RecoveryStarted, ZombieIgnored,
     },
 };
 
@@ -64,15 +61,29 @@ impl Shard {
         }
     }
 
-    /// A partition came: claim it, or refuse it where it has no peer.
+    /// A partition came: it is claimed, or refused where it has no peer.
     pub(super) fn assigned(&mut self, partition: i32) {
         RecoveryStarted { partition, shard: self.number }.emit(&self.shared.telemetry);
         self.generations += 1;
         self.slots.insert(partition, Slot::new(partition, self.generations));
-        if partition >= self.shared.verdict_partitions || partition >= self.shared.partitions {
+        let partitions = self.shared.partitions;
+        if partition >= partitions {
+            let why = format!(
+                "the transaction topic had {partitions} partitions when this process began: a log's count is fixed for \
+                 its life; re-partitioning means new topics"
+            );
+            self.refuse(partition, &why);
+        } else if !self.has_peer(partition) {
             let why = "it has no peer: transaction and verdict topics must have equally many partitions (sentra topics check)";
             self.refuse(partition, why);
+            if let Some(slot) = self.slots.get_mut(&partition) {
+                slot.stage = Stage::Peerless;
+            }
         }
+    }
+
+    fn has_peer(&self, partition: i32) -> bool {
+        partition < self.shared.peers.load(Ordering::Relaxed)
     }
 
     /// A partition went. Its verdicts under way land before the next owner's record and count, or after it and do not.
@@ -88,8 +99,9 @@ impl Shard {
         for (partition, stage) in due {
             match stage {
                 Stage::Claiming { at } if at <= now && self.shared.gathering.is_over(now) => self.look(partition),
-                Stage::Checking { from, asked: false } => self.ask_check(partition, from),
+                Stage::Checking { from, asked: false, .. } => self.ask_check(partition, from),
                 Stage::Fenced { at } if at <= now => self.ask_group(partition),
+                Stage::Peerless if self.has_peer(partition) => self.claim_anew(partition, Duration::ZERO),
                 _ => {}
             }
         }
@@ -106,7 +118,7 @@ impl Shard {
                 continue;
             };
             match (answer, slot.stage) {
-                (Answer::Looked { owners }, Stage::Looking) => self.looked(partition, owners),
+                (Answer::Looked { last }, Stage::Looking) => self.looked(partition, last),
                 (Answer::Settled { settled, logs, base }, Stage::Settling) => {
                     self.settled(partition, *settled, logs, base)
                 }
@@ -115,7 +127,11 @@ impl Shard {
                         self.recoveries.settle(slot.ticket(), epoch);
                     }
                 }
-                (Answer::Checked { next, newer }, Stage::Checking { .. }) => self.checked(partition, next, newer),
+                (Answer::Checked { newer: Some(rival), .. }, Stage::Checking { .. }) => self.lost(partition, &rival),
+                (Answer::Checked { next, newer: None }, Stage::Checking { replaying, .. }) => {
+                    self.kept(partition, next, replaying);
+                }
+                (Answer::Asked(outcome), Stage::Asking) => self.group_answered(partition, outcome),
                 _ => {}
             }
         }
@@ -139,25 +155,26 @@ impl Shard {
             slot.delivered = source;
         }
         let Link::Jump { from } = chain.acknowledged(offset) else { return };
-        if let Stage::Leaving { clean } = &mut slot.stage {
-            // The next owner reads what lies between.
-            *clean = false;
-        } else if matches!(slot.stage, Stage::Live | Stage::Replaying { .. }) {
-            slot.stage = Stage::Checking { from, asked: false };
-            tracing::warn!(
-                partition = ack.partition,
-                from,
-                "a jump in the acknowledgements; reading what lies between"
-            );
-            self.stand_still(ack.partition);
-        }
+        let replaying = match &mut slot.stage {
+            Stage::Live => None,
+            Stage::Replaying { last, replayed } => Some((*last, *replayed)),
+            Stage::Leaving { clean } => {
+                // The next owner reads what lies between.
+                *clean = false;
+                return;
+            }
+            _ => return,
+        };
+        slot.stage = Stage::Checking { from, asked: false, replaying };
+        EpochDoubted { partition: ack.partition, from }.emit(&self.shared.telemetry);
+        self.stand_still(ack.partition);
     }
 
     /// The producer is beyond use: every partition is claimed anew with a new one.
     pub(super) fn claim_all_anew(&mut self) {
         let partitions: Vec<i32> = self.slots.keys().copied().collect();
         for partition in partitions {
-            let stays = |slot: &Slot| matches!(slot.stage, Stage::Refused | Stage::Leaving { .. });
+            let stays = |slot: &Slot| matches!(slot.stage, Stage::Peerless | Stage::Refused | Stage::Leaving { .. });
             if !self.slots.get(&partition).is_some_and(stays) {
                 self.stand_still(partition);
                 self.claim_anew(partition, Duration::from_secs(1));
@@ -182,8 +199,12 @@ impl Shard {
         }
     }
 
-    fn looked(&mut self, partition: i32, owners: Lineage) {
-        match self.may_follow(owners) {
+    fn looked(&mut self, partition: i32, last: Predecessor) {
+        // Nothing is written of another count: the first owner record that names one tells what the log began with.
+        if let Err(refusal) = same_count(last.partitions, self.shared.partitions) {
+            return self.refuse(partition, &refusal.to_string());
+        }
+        match self.may_follow(last.owners) {
             Ok(()) => self.claim(partition),
             Err(superseded) => self.refuse(partition, &superseded.to_string()),
         }
@@ -196,7 +217,8 @@ impl Shard {
     }
 
     fn claim(&mut self, partition: i32) {
-        let value = owner_record(&self.shared.config, &self.short_log, partition, &self.instance, &self.host);
+        let place = self.shared.place(partition);
+        let value = owner_record(&self.shared.config, &place, &self.instance, &self.host);
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         match self.verdicts.send(partition, slot.generation, None, &value, &[]) {
             Ok(()) => slot.stage = Stage::Claimed,
@@ -255,7 +277,7 @@ impl Shard {
             Ok(start) => start,
             Err(refusal) => return self.refuse(partition, &refusal.to_string()),
         };
-        let place = Place { log: self.shared.log, partition, partitions: self.shared.partitions };
+        let place = self.shared.place(partition);
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         slot.restored_age = base.as_ref().map(|base| base.age);
         let rules = || Arc::new(self.shared.config.rules.clone());
@@ -301,26 +323,31 @@ impl Shard {
     fn ask_check(&mut self, partition: i32, from: i64) {
         let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.inflight.is_empty()) else { return };
         let Some(epoch) = slot.epoch() else { return };
-        slot.stage = Stage::Checking { from, asked: true };
+        if let Stage::Checking { asked, .. } = &mut slot.stage {
+            *asked = true;
+        }
         self.recoveries.check(slot.ticket(), from, epoch);
     }
 
-    fn checked(&mut self, partition: i32, next: i64, newer: Option<Rival>) {
-        if let Some(rival) = newer {
-            return self.lost(partition, &rival);
-        }
+    /// Nobody else wrote up to `next`: verdicts go on, or the replay that was under way.
+    pub(super) fn kept(&mut self, partition: i32, next: i64, replaying: Option<(i64, u64)>) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         if let Some(chain) = &mut slot.chain {
             chain.resume(next);
         }
-        slot.stage = Stage::Live;
+        // What it was paused for is looked at anew: being placed ends a pause.
+        slot.throttled = false;
+        slot.stage = replaying.map_or(Stage::Live, |(last, replayed)| Stage::Replaying { last, replayed });
+        if slot.stage == Stage::Live {
+            EpochKept { partition }.emit(&self.shared.telemetry);
+        }
         let next = slot.engine.as_ref().map(Partition::next);
         if let Some(Err(error)) = next.map(|next| self.input.place(partition, next)) {
             tracing::debug!(partition, %error, "the partition cannot be read");
         }
     }
 
-    fn lost(&mut self, partition: i32, rival: &Rival) {
+    pub(super) fn lost(&mut self, partition: i32, rival: &Rival) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         let epoch = slot.epoch().unwrap_or(-1);
         EpochLost { partition, epoch, newer: rival.epoch }.emit(&self.shared.telemetry);
@@ -340,17 +367,19 @@ impl Shard {
         }
     }
 
-    /// A synchronous commit, which the group's generation fences, tells whether the partition is still ours.
+    /// A commit, which the group's generation fences, tells whether the partition is still ours.
     fn ask_group(&mut self, partition: i32) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         let known = slot.known.map(|checkpoint| self.shared.text_of(checkpoint));
-        let offset = (partition, slot.next_undelivered(), known.unwrap_or_default());
-        match self.input.commit([offset].into_iter(), CommitMode::Sync) {
-            Ok(()) => self.claim_anew(partition, Duration::ZERO),
-            Err(error) => {
-                tracing::info!(partition, %error, "fenced by the group");
-                slot.stage = Stage::Fenced { at: Instant::now() + ASK_GROUP_EVERY };
-            }
+        slot.stage = Stage::Asking;
+        self.recoveries.ask_group(slot.ticket(), slot.next_undelivered(), known.unwrap_or_default());
+    }
+
+    fn group_answered(&mut self, partition: i32, outcome: Result<(), KafkaError>) {
+        let Err(error) = outcome else { return self.claim_anew(partition, Duration::ZERO) };
+        tracing::info!(partition, %error, "fenced by the group");
+        if let Some(slot) = self.slots.get_mut(&partition) {
+            slot.stage = Stage::Fenced { at: Instant::now() + ASK_GROUP_EVERY };
         }
     }
 

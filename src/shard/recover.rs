@@ -1,5 +1,5 @@
 //! All of recovery that blocks, on threads of its own: reading a verdict partition up to an epoch, or between two
-//! acknowledgements, and asking for the logs' ends. The shard asks and goes on turning.
+//! acknowledgements, asking for the logs' ends, and asking the group. The shard asks and goes on turning.
 
 use std::{
     sync::{
@@ -11,15 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rdkafka::error::KafkaError;
+
 use super::{
     Shared,
+    assignment::Asker,
+    claims::Predecessor,
     restore::{self, Base, Found, Sought},
 };
 use crate::{
     config::Config,
     domain::verdict::Head,
     engine::{
-        edition::Lineage,
         plan::Logs,
         settle::{Settled, Settling},
     },
@@ -30,7 +33,7 @@ use crate::{
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// A question.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Question {
     /// Whom does the partition come from?
     Look,
@@ -38,6 +41,8 @@ enum Question {
     Settle { epoch: i64 },
     /// Read from this offset to the end: is there an owner newer than the epoch?
     Check { from: i64, epoch: i64 },
+    /// Does the group still say that the partition is ours? It hears so with this offset and checkpoint.
+    Ask { offset: i64, checkpoint: String },
 }
 
 /// An answer.
@@ -45,8 +50,8 @@ enum Question {
 pub enum Answer {
     /// Whom the partition comes from.
     Looked {
-        /// Those before, as far as they are known.
-        owners: Lineage,
+        /// What is known of those before.
+        last: Predecessor,
     },
     /// The past is settled.
     Settled {
@@ -66,6 +71,8 @@ pub enum Answer {
         /// The newest owner record behind the epoch, if any.
         newer: Option<Rival>,
     },
+    /// The group answered; where it said no, why.
+    Asked(Result<(), KafkaError>),
 }
 
 /// Another owner.
@@ -106,6 +113,7 @@ type Asked = Arc<Mutex<Receiver<(Ticket, Question)>>>;
 
 struct Worker {
     shared: Shared,
+    asker: Asker,
     /// Made with the first question.
     readers: Option<Readers>,
 }
@@ -120,12 +128,12 @@ impl Recoveries {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub fn start(shard: usize, shared: &Shared) -> Result<Self, TailError> {
+    pub fn start(shard: usize, shared: &Shared, asker: &Asker) -> Result<Self, TailError> {
         let (questions, asked) = channel();
         let asked = Asked::new(Mutex::new(asked));
         let (answer, answers) = channel();
         for number in 0..WORKERS {
-            let worker = Worker { shared: shared.clone(), readers: None };
+            let worker = Worker { shared: shared.clone(), asker: asker.clone(), readers: None };
             let (asked, answer) = (Arc::clone(&asked), answer.clone());
             let spawned = thread::Builder::new()
                 .name(format!("recover-{shard}-{number}"))
@@ -150,6 +158,11 @@ impl Recoveries {
         self.ask(ticket, Question::Check { from, epoch });
     }
 
+    /// Asks the group whether the partition is still ours: it is told `offset` and `checkpoint`.
+    pub fn ask_group(&self, ticket: Ticket, offset: i64, checkpoint: String) {
+        self.ask(ticket, Question::Ask { offset, checkpoint });
+    }
+
     /// The next answer, if one is there.
     pub fn answer(&self) -> Option<(Ticket, Answer)> {
         self.answers.try_recv().ok()
@@ -170,7 +183,7 @@ impl Worker {
             // The guard is dropped before the question is worked on.
             let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((ticket, question)) = next else { return };
-            if let Some(found) = self.until_answered(&ticket, question)
+            if let Some(found) = self.until_answered(&ticket, &question)
                 && answer.send((ticket, found)).is_err()
             {
                 return;
@@ -179,24 +192,37 @@ impl Worker {
     }
 
     /// Tries until it has an answer; `None` when nobody waits for it any more.
-    fn until_answered(&mut self, ticket: &Ticket, question: Question) -> Option<Answer> {
-        let Ticket { partition, abandoned, .. } = ticket;
-        while !abandoned.load(Ordering::Relaxed) {
-            let tried = self.readers().and_then(|(readers, shared)| match question {
-                Question::Look => readers.look(*partition, shared, abandoned),
-                Question::Settle { epoch } => readers.settle(ticket, epoch, shared),
-                Question::Check { from, epoch } => readers.check(*partition, from, epoch, abandoned),
-            });
-            match tried {
+    fn until_answered(&mut self, ticket: &Ticket, question: &Question) -> Option<Answer> {
+        while !ticket.abandoned.load(Ordering::Relaxed) {
+            match self.try_to_answer(ticket, question) {
                 Ok(answer) => return Some(answer),
                 Err(TailError::Stopped) => return None,
                 Err(error) => {
-                    tracing::warn!(partition, %error, "recovery is tried again");
+                    tracing::warn!(partition = ticket.partition, %error, "recovery is tried again");
                     thread::sleep(AGAIN);
                 }
             }
         }
         None
+    }
+
+    fn try_to_answer(&mut self, ticket: &Ticket, question: &Question) -> Result<Answer, TailError> {
+        let Ticket { partition, abandoned, .. } = ticket;
+        match question {
+            // A refusal is an answer, too: the slot asks again by itself.
+            Question::Ask { offset, checkpoint } => {
+                Ok(Answer::Asked(self.asker.is_ours(*partition, *offset, checkpoint.clone())))
+            }
+            Question::Look => {
+                let (readers, shared) = self.readers()?;
+                readers.look(*partition, shared, abandoned)
+            }
+            Question::Settle { epoch } => {
+                let (readers, shared) = self.readers()?;
+                readers.settle(ticket, *epoch, shared)
+            }
+            Question::Check { from, epoch } => self.readers()?.0.check(*partition, *from, *epoch, abandoned),
+        }
     }
 
     fn readers(&mut self) -> Result<(&mut Readers, &Shared), TailError> {
@@ -229,7 +255,8 @@ impl Readers {
             settling.take(offset, value.unwrap_or_default());
         })?;
         let input = self.transactions.span(partition, stop)?;
-        let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
+        let (input_start, input_end) = (input.start, input.end);
+        let logs = Logs { input_start, input_end, verdict_start, partitions: shared.partitions };
         Ok(Answer::Settled { settled: Box::new(settling.finish()), logs, base: None })
     }
 

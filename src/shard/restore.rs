@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{
-        partition::{Partition, Place},
+        partition::Partition,
         plan::Logs,
         settle::Settled,
         snapshot::{Anchor, FrameReader, Head, Refused, Restored, Restoring, SnapshotIdentity, newest_that_fits},
@@ -160,7 +160,7 @@ fn try_one(
     stop: &AtomicBool,
 ) -> Result<Found, PassedOver> {
     let began = Instant::now();
-    let place = Place { log: shared.log, partition, partitions: shared.partitions };
+    let place = shared.place(partition);
     let rules = Arc::new(shared.config.rules.clone());
     let own = SnapshotIdentity::new(&place, shared.verdict_log.clone(), &rules);
     let begin = || Restoring::new(Arc::clone(&rules), place.clone(), own.clone());
@@ -178,7 +178,8 @@ fn try_one(
     if let Some(anchor) = head.anchor_in(input.start) {
         anchor.check(found_at(&mut readers.transactions, partition, anchor.offset, stop)?)?;
     }
-    let logs = Logs { input_start: input.start, input_end: input.end, verdict_start };
+    let (input_start, input_end) = (input.start, input.end);
+    let logs = Logs { input_start, input_end, verdict_start, partitions: shared.partitions };
     let state = restored.fit(&settled, &logs)?;
     let age = Duration::from_millis((wall_time().0 / 1_000 - head.taken_at_ms).max(0) as u64);
     let (from, phones) = (head.bounds.next, state.phones());

@@ -46,18 +46,24 @@ pub enum Stage {
         from: i64,
         /// Whether `recover` was asked.
         asked: bool,
+        /// h and how many were replayed, where replay goes on afterwards: its `lost` record was acknowledged so.
+        replaying: Option<(i64, u64)>,
     },
     /// A newer owner was seen; from `at` on the group is asked whether the partition is still ours.
     Fenced {
         /// When to ask.
         at: Instant,
     },
+    /// `recover` asks the group whether the partition is still ours.
+    Asking,
     /// Nothing new is taken: what is under way is acknowledged, then the partition is given up.
     Leaving {
         /// Whether every acknowledgement so far was contiguous.
         clean: bool,
     },
-    /// Not served until someone acts.
+    /// It has no verdict partition of its number: it is claimed once it has.
+    Peerless,
+    /// Not served until someone acts, and this process is started again.
     Refused,
 }
 

@@ -21,7 +21,7 @@ use crate::{
     domain::policy::POLICY_VERSION,
     engine::{
         GENERATION,
-        partition::{Partition, Place},
+        partition::Partition,
         snapshot::{Anchor, End, Head, Part, SnapshotIdentity, Taking},
     },
     snapshot::{Busy, Depot, Ending, Name, Outcome, SnapshotWriter},
@@ -129,7 +129,7 @@ impl Snapshots {
     fn begin_slot(&mut self, slot: &mut Slot, anchor: Anchor, shared: &Shared, now: Instant) -> Option<Current> {
         let (checkpoint, engine) = slot.checkpoint().zip(slot.engine.as_mut())?;
         let rules = &shared.config.rules;
-        let place = Place { log: shared.log, partition: slot.partition, partitions: shared.partitions };
+        let place = shared.place(slot.partition);
         let model = &shared.model;
         let head = Head {
             identity: SnapshotIdentity::new(&place, self.verdict_log.clone(), rules),

@@ -19,7 +19,7 @@ use super::{
     step::{Pending, step},
 };
 use crate::{
-    domain::{invalid::Invalid, partitioner::partition_of, time::WallTimeUs, verdict::Source},
+    domain::{flags::Flags, invalid::Invalid, partitioner::partition_of, time::WallTimeUs, verdict::Source},
     engine::{
         emit::{Emitted, Emitter, Stamp},
         partition::Step,
@@ -216,20 +216,21 @@ impl Writer<'_> {
         let (partition, offset) = (slot.partition, one.message.offset());
         let source = Source { log: self.short_log, partition, offset, previous_offset: slot.previous, epoch };
         let stamp = Stamp { source, decided_at: self.decided_at, processing_time_ms: self.processing_time_ms };
-        let (emitted, key) = match &one.step {
+        let (emitted, key, institution) = match &one.step {
             Step::Judged(judged) => {
                 let emitted = self.emitter.judged(judged, raw, &stamp, &mut slot.decisions, self.buffer);
-                if emitted.flags.has(crate::domain::flags::Flags::MISROUTED) {
-                    shared.telemetry.metrics.misrouted(judged.transaction.institution_id.as_deref());
-                }
-                (emitted, Some(judged.key))
+                (emitted, Some(judged.key), judged.transaction.institution_id.as_deref())
             }
             Step::Invalid(invalid) => {
                 self.tally.invalid(invalid.reason);
                 let misrouted = is_misrouted(invalid, partition, shared.partitions);
-                (self.emitter.invalid(invalid, misrouted, &stamp, self.buffer), None)
+                let emitted = self.emitter.invalid(invalid, misrouted, &stamp, self.buffer);
+                (emitted, None, invalid.read.institution_id.as_deref())
             }
         };
+        if emitted.flags.has(Flags::MISROUTED) {
+            shared.telemetry.metrics.misrouted(institution);
+        }
         let own_key = one.message.key().filter(|key| (1..=256).contains(&key.len()));
         let key = key.as_ref().map_or(own_key, |key| Some(key.as_bytes()));
         self.count(&emitted, one.message);

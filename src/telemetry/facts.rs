@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{PartitionState, Telemetry};
+use super::{PartitionState, TOPICS, Telemetry};
 use crate::domain::invalid::InvalidReason;
 
 /// Something that happened and is worth knowing.
@@ -31,6 +31,22 @@ pub struct EpochLost {
     pub epoch: i64,
     /// The newer one.
     pub newer: i64,
+}
+
+/// An acknowledgement does not follow the one before it: nothing goes out until it is known whether somebody else wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochDoubted {
+    /// The partition.
+    pub partition: i32,
+    /// The first offset not known to be ours.
+    pub from: i64,
+}
+
+/// No other owner wrote: verdicts go on.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochKept {
+    /// The partition.
+    pub partition: i32,
 }
 
 /// A partition is being rebuilt.
@@ -82,6 +98,8 @@ pub struct PartitionPaused {
     pub partition: i32,
     /// Verdicts not yet acknowledged.
     pub undelivered: usize,
+    /// Bytes of dead letters not yet acknowledged.
+    pub letter_bytes: usize,
 }
 
 /// A paused partition goes on.
@@ -98,6 +116,13 @@ pub struct PartitionGone {
     pub partition: i32,
     /// The shard that had it.
     pub shard: usize,
+}
+
+/// The topics' partition counts were compared. The same fault is told once, until it is mended.
+#[derive(Clone, Debug)]
+pub struct TopicsCompared {
+    /// What is wrong with them, and the way out.
+    pub fault: Option<String>,
 }
 
 /// Verdicts of a past owner were read and ignored.
@@ -140,7 +165,7 @@ pub struct GapSeen {
     pub found: i64,
 }
 
-/// A shard reaches no broker. Repeats are silent until [`BrokerBack`].
+/// A shard reaches no broker. Told of the first shard alone, and silent until [`BrokerBack`] of all.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerLost<'a> {
     /// The shard.
@@ -149,7 +174,7 @@ pub struct BrokerLost<'a> {
     pub why: &'a str,
 }
 
-/// A shard reaches the broker again; silent where it was never lost.
+/// A shard reaches the broker again; told of the last of those that had lost it.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerBack {
     /// The shard.
@@ -187,9 +212,25 @@ impl Fact for EpochTaken {
     }
 }
 
+impl Fact for EpochDoubted {
+    fn emit(self, to: &Telemetry) {
+        let Self { partition, from } = self;
+        to.health.partition(partition, PartitionState::Recovering, None);
+        tracing::warn!(partition, from, "a jump in the acknowledgements; reading what lies between");
+    }
+}
+
+impl Fact for EpochKept {
+    fn emit(self, to: &Telemetry) {
+        to.health.partition(self.partition, PartitionState::Running, None);
+        tracing::info!(partition = self.partition, "no other owner wrote; verdicts go on");
+    }
+}
+
 impl Fact for EpochLost {
-    fn emit(self, _: &Telemetry) {
+    fn emit(self, to: &Telemetry) {
         let Self { partition, epoch, newer } = self;
+        to.health.partition(partition, PartitionState::Recovering, None);
         tracing::warn!(partition, epoch, newer, "another owner took the partition");
     }
 }
@@ -233,6 +274,7 @@ impl Fact for PartitionPaused {
         tracing::warn!(
             partition = self.partition,
             undelivered = self.undelivered,
+            letter_bytes = self.letter_bytes,
             "partition paused until acknowledged"
         );
     }
@@ -251,6 +293,16 @@ impl Fact for PartitionGone {
             to.metrics.partition_gone(self.partition);
         }
         tracing::info!(partition = self.partition, "partition given back");
+    }
+}
+
+impl Fact for TopicsCompared {
+    fn emit(self, to: &Telemetry) {
+        match (to.health.hold(TOPICS, self.fault.clone()), self.fault) {
+            (true, Some(fault)) => tracing::error!(fault, "partition counts differ"),
+            (true, None) => tracing::info!("partition counts are right again"),
+            (false, _) => {}
+        }
     }
 }
 

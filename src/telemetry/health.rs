@@ -19,6 +19,9 @@ use crate::domain::transaction::wire_enum;
 /// What has not turned for so long is stuck: far above any turn, below what an orchestrator tolerates.
 pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 
+/// What [`Health::hold`] calls the comparison of the topics.
+pub const TOPICS: &str = "topics";
+
 /// What [`Health::hold`] and [`Health::held`] call the follower of the verdict tail.
 pub const VERDICT_TAIL: &str = "verdict tail";
 
@@ -38,7 +41,7 @@ const NONE: u64 = u64::MAX;
 wire_enum! {
     /// What an owned partition is doing.
     PartitionState {
-        /// Its state is being rebuilt; nothing is emitted yet.
+        /// Nothing is emitted: its state is being rebuilt, or whose it is is being found out.
         Recovering = "recovering",
         /// Verdicts go out.
         Running = "running",
@@ -111,17 +114,20 @@ impl Health {
         self.state().joining.retain(|joining| *joining != shard);
     }
 
-    /// Whether a shard reaches a broker; `why` is the broker's word. True where that is news.
+    /// Whether a shard reaches a broker; `why` is the broker's word. True where that is news of the process: the first
+    /// shard that lost it, or the last that has it back.
     pub fn broker(&self, shard: usize, down: Option<&str>, now: Instant) -> bool {
         let broker_down = &mut self.state().broker_down;
+        let was_up = broker_down.is_empty();
         match down {
             Some(why) => {
-                let news = !broker_down.contains_key(&shard);
                 broker_down.entry(shard).or_insert_with(|| (now, why.to_owned()));
-                news
             }
-            None => broker_down.remove(&shard).is_some(),
+            None => {
+                broker_down.remove(&shard);
+            }
         }
+        was_up != broker_down.is_empty()
     }
 
     /// What a partition is doing; `why` is for refused ones.
@@ -157,13 +163,14 @@ impl Health {
         gone
     }
 
-    /// Anything else that speaks against readiness, such as `topics`; `None` clears it.
-    pub fn hold(&self, about: &'static str, why: Option<String>) {
+    /// Anything else that speaks against readiness, such as [`TOPICS`]; `None` clears it. True where that is news.
+    pub fn hold(&self, about: &'static str, why: Option<String>) -> bool {
         let held = &mut self.state().held;
-        match why {
+        let before = match why.clone() {
             Some(why) => held.insert(about, why),
             None => held.remove(about),
         };
+        before != why
     }
 
     /// What was said with [`Health::hold`] and not cleared.

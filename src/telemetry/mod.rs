@@ -22,7 +22,7 @@ mod watch_tests;
 
 pub use facts::Fact;
 pub use feed::FeedMetrics;
-pub use health::{Health, Loop, PartitionState, Reason, STUCK_AFTER, VERDICT_TAIL};
+pub use health::{Health, Loop, PartitionState, Reason, STUCK_AFTER, TOPICS, VERDICT_TAIL};
 pub use log::{LogError, init_log};
 pub use metrics::{Metrics, Stage, StatePart};
 pub use server::{ListenError, Server};

@@ -142,7 +142,7 @@ fn facts_and_tallies_arrive_in_the_metrics() {
     telemetry.emit(EpochTaken { partition: 5, epoch: 9 });
     telemetry.emit(ZombieIgnored { partition: 5, verdicts: 4 });
     telemetry.emit(GapSeen { partition: 5, expected: 1, found: 2 });
-    telemetry.emit(PartitionPaused { partition: 5, undelivered: 10_000 });
+    telemetry.emit(PartitionPaused { partition: 5, undelivered: 10_000, letter_bytes: 0 });
     telemetry.emit(DeadLettered { partition: 5, offset: 1, reason: InvalidReason::NotJson, fate: LetterFate::Whole });
     for fate in [LetterFate::Cut, LetterFate::Lost] {
         telemetry.emit(DeadLettered { partition: 5, offset: 2, reason: InvalidReason::NotJson, fate });
@@ -202,13 +202,29 @@ fn the_institution_label_is_bounded_and_never_a_phone() {
 }
 
 #[test]
-fn a_lost_broker_is_told_once_until_it_is_back() {
-    let health = Health::new(1);
+fn a_lost_broker_is_told_once_whichever_shards_lose_it_until_the_last_has_it_back() {
+    let health = Health::new(2);
     let now = Instant::now();
-    assert!(health.broker(0, Some("refused"), now));
-    assert!(!health.broker(0, Some("refused"), now));
-    assert!(health.broker(0, None, now));
-    assert!(!health.broker(0, None, now));
+    let lost = |shard| health.broker(shard, Some("refused"), now);
+    let back = |shard| health.broker(shard, None, now);
+    assert!(!back(0), "it was never lost");
+    assert!(lost(1), "the first");
+    assert!(!lost(0) && !lost(1) && !lost(0));
+    assert_eq!(health.unready(now).iter().filter(|why| why.words.contains("no broker")).count(), 2, "each is a reason");
+    assert!(!back(1) && !back(1), "one has yet to find it");
+    assert!(back(0), "the last");
+    assert!(!back(0));
+    assert!(lost(0) && back(0), "the next outage is told again");
+}
+
+#[test]
+fn a_reason_against_readiness_is_news_once_until_it_changes_or_ends() {
+    let health = Health::new(1);
+    let hold = |why: Option<&str>| health.hold(TOPICS, why.map(str::to_owned));
+    assert!(!hold(None), "nothing was wrong");
+    assert!(hold(Some("6 and 4")) && !hold(Some("6 and 4")));
+    assert!(hold(Some("8 and 4")) && !hold(Some("8 and 4")));
+    assert!(hold(None) && !hold(None));
 }
 
 #[test]

@@ -13,9 +13,9 @@ use sentra::{
     config::Config,
 };
 
-use super::line::{Setup, metric};
+use super::line::{Answer, Setup, ask, metric};
 
-/// The score role in this process; it ends in order.
+/// The score role in this process. One that is dropped runs on, as the test failed.
 pub struct Line {
     /// The port of its health.
     pub port: u16,
@@ -39,9 +39,19 @@ impl Line {
         metric(self.port, name)
     }
 
-    /// Ends it.
-    pub fn end(self) {
+    /// What it says of its readiness.
+    pub fn ready(&self) -> Option<Answer> {
+        ask(self.port, "/readyz")
+    }
+
+    /// Whether it ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Asks it to stop; how it ended.
+    pub fn end(self) -> Result<(), AppError> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("no panic").expect("an end in order");
+        self.thread.join().expect("no panic")
     }
 }

@@ -64,7 +64,7 @@ impl Topics {
 }
 
 /// A `sentra run` to be started.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     program: PathBuf,
     roles: String,

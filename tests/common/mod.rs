@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -102,6 +102,13 @@ pub fn create_topic(name: &str, partitions: i32, settings: &[(&str, &str)]) {
         (metadata.topics().first()?.partitions().len() == partitions as usize).then_some(())
     };
     line::until(PATIENCE, || format!("topic {name}"), seen);
+}
+
+/// Gives a topic that many partitions in all.
+pub fn grow_topic(name: &str, partitions: usize) {
+    let grown = NewPartitions::new(name, partitions);
+    let results = block_on(admin().create_partitions([&grown], &patient())).expect("create_partitions");
+    assert_eq!(results, [Ok(name.to_owned())]);
 }
 
 /// Deletes a topic.

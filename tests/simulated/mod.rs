@@ -177,7 +177,8 @@ pub struct Shared {
 
 impl Shared {
     pub fn logs(&self) -> Logs {
-        Logs { input_start: self.input_start, input_end: self.input_end, verdict_start: self.verdicts.start }
+        let (input_start, input_end) = (self.input_start, self.input_end);
+        Logs { input_start, input_end, verdict_start: self.verdicts.start, partitions: depot::PLACE.partitions }
     }
 
     /// What the group's offset says.

@@ -349,6 +349,7 @@ fn owner_record() -> Arc<[u8]> {
         host: "h",
         engine_generation: 1,
         engine_hash: Digest(7),
+        partitions: PLACE.partitions,
         decided_at: WallTimeUs(0),
         schema_version: SCHEMA_VERSION,
     };

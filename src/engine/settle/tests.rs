@@ -65,7 +65,7 @@ fn a_log_that_lost_its_tail_is_doubted() {
     let short = settled(0, &records, checkpoint(3, 0, 1));
     assert_eq!(short.doubt, Some(Doubt::Short { next: 3, found: 0, last: 1 }));
     assert_eq!(short.last, Some(1), "never below the checkpoint");
-    let logs = Logs { input_start: 0, input_end: 9, verdict_start: 0 };
+    let logs = Logs { input_start: 0, input_end: 9, verdict_start: 0, partitions: 4 };
     assert!(matches!(plan(logs, &short, None, LOG), Err(Refusal::Doubt(_))));
 }
 
@@ -116,10 +116,33 @@ fn the_edition_of_an_owner_whose_record_is_deleted_is_its_checkpoints() {
 }
 
 #[test]
+fn another_partition_count_than_the_first_owner_names_is_refused_whatever_later_ones_say() {
+    let of = |partitions: u32| {
+        format!(r#"{{"kind":"owner","source":{{"log":"{LOG}","partition":0}},"partitions":{partitions}}}"#)
+    };
+    let logs = |partitions| Logs { input_start: 0, input_end: 20, verdict_start: 0, partitions };
+    for (owners, own, refused) in [
+        (vec![of(4)], 4, None),
+        (vec![of(4), of(4)], 4, None),
+        // Records of versions that named none.
+        (vec![owner(), of(4)], 4, None),
+        (vec![owner(), of(4), of(6)], 6, Some(4)),
+        // The refused one wrote before it knew, and comes again.
+        (vec![of(4), of(6), of(6)], 6, Some(4)),
+        (vec![of(4), of(6)], 4, None),
+    ] {
+        let planned = plan(logs(own), &settled(0, &owners, None), None, LOG);
+        let refusal = refused.map(|found| Refusal::Repartitioned { found, own });
+        assert_eq!(planned.err(), refusal, "{owners:?}");
+    }
+}
+
+#[test]
 fn input_deleted_before_it_was_judged_is_planned_as_lost_and_only_that() {
     let records = [owner(), verdict(0, 0, -1), verdict(0, 1, 0), owner()];
     let found = settled(0, &records, None);
-    let plan = |input_start| plan(Logs { input_start, input_end: 20, verdict_start: 0 }, &found, None, LOG);
+    let plan =
+        |input_start| plan(Logs { input_start, input_end: 20, verdict_start: 0, partitions: 4 }, &found, None, LOG);
     let whole = Start { replay_from: 2, last: 1, previous: 1, lost: None };
     assert_eq!(plan(2), Ok(whole));
     let lost = Some(Lost { first: 2, last: 6 });
@@ -130,7 +153,7 @@ fn input_deleted_before_it_was_judged_is_planned_as_lost_and_only_that() {
 fn a_log_that_is_not_the_one_that_was_judged_is_refused_by_name() {
     let records = [owner(), verdict(0, 0, -1), verdict(0, 1, 0), owner()];
     let found = settled(0, &records, None);
-    let logs = |input_end, verdict_start| Logs { input_start: 0, input_end, verdict_start };
+    let logs = |input_end, verdict_start| Logs { input_start: 0, input_end, verdict_start, partitions: 4 };
     assert_eq!(plan(logs(1, 0), &found, None, LOG), Err(Refusal::Truncated { input_end: 1, last: 1 }));
     assert!(plan(logs(2, 0), &found, None, LOG).is_ok(), "it ends right behind what was judged");
     let foreign = Refusal::Foreign { found: LOG.to_owned(), expected: String::from("00000001") };

@@ -16,6 +16,7 @@ use crate::{
     kafka::{
         client::{Session, admin_config, describe, is_transient},
         identity::identity,
+        topic_id::TopicIdError,
     },
 };
 
@@ -121,7 +122,7 @@ impl Survey {
             survey.read_notices();
             last = survey.client.context().last_trouble().unwrap_or_else(|| describe(&error));
             if survey.client.context().credentials_refused() || !is_transient(&error) {
-                break;
+                return Err(TopicsError::Denied(last));
             }
         }
         Err(TopicsError::Away(last))
@@ -143,24 +144,27 @@ impl Survey {
     }
 
     fn topic(&self, role: Role, name: &str) -> Result<TopicFacts, TopicsError> {
-        let away = |error: &KafkaError| TopicsError::Away(describe(error));
         let facts = |state| TopicFacts { role, name: name.to_owned(), state };
-        let metadata = self.client.fetch_metadata(Some(name), ASK).map_err(|error| away(&error))?;
+        let metadata = self.client.fetch_metadata(Some(name), ASK).map_err(|error| TopicsError::of(&error))?;
         let found = metadata.topics().iter().find(|found| found.name() == name);
         let Some(found) = found else { return Ok(facts(State::Missing)) };
         match found.error().map(Code::from) {
             Some(Code::TopicAuthorizationFailed) => return Ok(facts(State::Hidden)),
             Some(Code::UnknownTopicOrPartition) => return Ok(facts(State::Missing)),
-            Some(code) => return Err(away(&KafkaError::MetadataFetch(code))),
+            Some(code) => return Err(TopicsError::of(&KafkaError::MetadataFetch(code))),
             None if found.partitions().is_empty() => return Ok(facts(State::Missing)),
             None => {}
+        }
+        let id = identity(&self.kafka, self.client.client(), name, ASK);
+        if let Err(error @ TopicIdError::Failed { code, .. }) = &id
+            && is_transient(&KafkaError::Global(*code))
+        {
+            return Err(TopicsError::Away(error.to_string()));
         }
         Ok(facts(State::Found(Shape {
             partitions: found.partitions().len() as i32,
             replication: found.partitions().iter().map(|one| one.replicas().len() as i32).min().unwrap_or(0),
-            id: identity(&self.kafka, self.client.client(), name, ASK)
-                .map(|id| id.to_string())
-                .map_err(|error| error.to_string()),
+            id: id.map(|id| id.to_string()).map_err(|error| error.to_string()),
             settings: self.settings(name)?,
         })))
     }
@@ -172,14 +176,14 @@ impl Survey {
         }
         let options = AdminOptions::new().request_timeout(Some(ASK));
         let answer = super::wait(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options))?;
-        let answer = answer.map_err(|error| TopicsError::Away(describe(&error)))?;
+        let answer = answer.map_err(|error| TopicsError::of(&error))?;
         match answer.into_iter().next() {
             Some(Ok(resource)) => {
                 let entries = resource.entries.into_iter();
                 Ok(Some(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect()))
             }
             Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) | None => Ok(None),
-            Some(Err(code)) => Err(TopicsError::Away(describe(&KafkaError::AdminOp(code)))),
+            Some(Err(code)) => Err(TopicsError::of(&KafkaError::AdminOp(code))),
         }
     }
 

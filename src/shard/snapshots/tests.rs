@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use super::*;
 use crate::{
     domain::{identity::LogId, rules::Rules, transaction::Record},
-    engine::{chain::Chain, checkpoint::Checkpoint, snapshot::Format},
+    engine::{chain::Chain, checkpoint::Checkpoint, partition::Place, snapshot::Format},
 };
 
 const PARTITION: i32 = 3;
