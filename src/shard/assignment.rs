@@ -93,7 +93,7 @@ impl Input {
         }
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
-            list.add_partition(&self.topic, *partition);
+            list.add_partition(&self.topic, partition);
         }
         self.consumer.incremental_unassign(&list)
     }
