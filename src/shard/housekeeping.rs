@@ -37,7 +37,11 @@ impl Shard {
                 Notice::Trouble(why) => BrokerLost { shard: self.number, why: &why }.emit(&self.shared.telemetry),
                 Notice::Connected(ends) => {
                     BrokerBack { shard: self.number }.emit(&self.shared.telemetry);
-                    ends.into_iter().for_each(|(partition, end)| self.note_end(partition, end));
+                    for (partition, ends) in ends {
+                        if let Some(slot) = self.slots.get_mut(&partition) {
+                            slot.note_ends(ends);
+                        }
+                    }
                 }
             }
         }
@@ -115,6 +119,9 @@ impl Shard {
         }
         self.next_housekeeping = now + HOUSE_EVERY;
         let (mut phones, mut crowded, mut held) = (0, 0, Footprint::default());
+        let (most, metrics) = (self.shared.config.score.lag_ready, &self.shared.telemetry.metrics);
+        let delays = self.slots.values_mut().filter_map(|slot| slot.delay(now, most, metrics)).collect();
+        self.shared.telemetry.health.delayed(self.number, delays);
         for slot in self.slots.values_mut() {
             self.shared.telemetry.metrics.undelivered(slot.partition, slot.undelivered());
             if let Some(engine) = &mut slot.engine {
@@ -153,12 +160,5 @@ impl Shard {
         if let Err(error) = self.input.commit(offsets.into_iter(), CommitMode::Async) {
             tracing::debug!(%error, "offsets were not committed");
         }
-    }
-
-    fn note_end(&mut self, partition: i32, end: i64) {
-        let Some(slot) = self.slots.get(&partition) else { return };
-        let Some(engine) = &slot.engine else { return };
-        let watermark = engine.watermark().map_or(0, |at| at.0);
-        self.shared.telemetry.metrics.partition_at(partition, end - engine.next(), watermark);
     }
 }

@@ -24,6 +24,7 @@ mod slot;
 mod snapshots;
 mod step;
 mod turn;
+mod waits;
 
 use std::{
     collections::HashMap,

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::recover::Ticket;
+use super::{recover::Ticket, waits::Delays};
 use crate::engine::{
     chain::Chain, checkpoint::Checkpoint, decisions::Decisions, partition::Partition, settle::Witness,
 };
@@ -121,6 +121,8 @@ pub struct Slot {
     pub committed: Option<Checkpoint>,
     /// The newest one known: that, or the one at which the past was settled.
     pub known: Option<Checkpoint>,
+    /// How late it is.
+    pub delays: Delays,
     abandoned: Abandoned,
 }
 
@@ -157,6 +159,7 @@ impl Slot {
             restored_age: None,
             committed: None,
             known: None,
+            delays: Delays::default(),
             abandoned: Abandoned::default(),
         }
     }

@@ -1,5 +1,5 @@
 //! Alive and ready. Alive is judged by progress: every shard turned lately. Ready is no shard yet to join, no broker
-//! out of reach, no partition recovering or refused; each reason against it is told in words.
+//! out of reach, no partition recovering, refused or late; each reason against it is told in words.
 //!
 //! Not a supervisor: it never acts on what it knows.
 
@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Metrics;
+use super::{
+    Metrics,
+    delay::{self, Delay},
+};
 use crate::domain::transaction::wire_enum;
 
 /// A shard that has not turned for so long is stuck: far above any turn, below what an orchestrator tolerates.
@@ -56,6 +59,8 @@ struct State {
     partitions: BTreeMap<i32, (PartitionState, Option<String>)>,
     /// Which shard took a partition last.
     holders: BTreeMap<i32, usize>,
+    /// How late partitions are, by shard.
+    delays: BTreeMap<usize, Vec<Delay>>,
     /// Anything else that speaks against readiness, by what it is about.
     held: BTreeMap<&'static str, String>,
 }
@@ -115,6 +120,11 @@ impl Health {
         gone
     }
 
+    /// How late a shard's partitions are; those it does not name are not.
+    pub fn delayed(&self, shard: usize, delays: Vec<Delay>) {
+        self.state().delays.insert(shard, delays);
+    }
+
     /// Anything else that speaks against readiness, such as `topics`; `None` clears it.
     pub fn hold(&self, about: &'static str, why: Option<String>) {
         let held = &mut self.state().held;
@@ -171,7 +181,8 @@ impl Health {
         });
         let held = state.held.iter().filter(|(about, _)| wanted(about)).map(|(about, why)| format!("{about}: {why}"));
         let recovering = recovering.map(|count| format!("partitions recovering: {count}"));
-        joining.chain(down).chain(recovering).chain(refused).chain(held).collect()
+        let late = delay::reasons(state.delays.values().flatten());
+        joining.chain(down).chain(recovering).chain(refused).chain(late).chain(held).collect()
     }
 
     /// Sets the gauges that follow from health, so that there is one truth.

@@ -74,6 +74,8 @@ pub struct Metrics {
     lag: IntGaugeVec,
     watermark: GaugeVec,
     undelivered: IntGaugeVec,
+    undelivered_age: GaugeVec,
+    lag_seconds: GaugeVec,
     pub(super) partitions: IntGaugeVec,
     pub(super) broker_up: IntGauge,
     pub(super) epochs_taken: IntCounter,
@@ -110,6 +112,8 @@ impl Metrics {
         version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let lag = "Records between the partition's end and what was taken from it";
         let seconds = "Greatest event time of the partition, seconds since 1970";
+        let late = "Seconds that the partition's oldest record not yet taken was seen to wait";
+        let undelivered_age = "Seconds that the partition's oldest verdict has waited for its acknowledgement";
         Self {
             events: counters(&to, "sentra_events_total", "Verdicts by kind", "kind"),
             flags: counters(&to, "sentra_event_flags_total", "Verdicts by flag", "flag"),
@@ -119,8 +123,10 @@ impl Metrics {
             institutions: Arc::default(),
             stages: Stage::ALL.iter().map(|stage| stages.with_label_values(&[stage.as_str()])).collect(),
             lag: gauge_of(&to, "sentra_lag_records", lag, &["partition"]),
-            watermark: added(&to, GaugeVec::new(Opts::new("sentra_watermark_seconds", seconds), &["partition"])),
+            watermark: seconds_of(&to, "sentra_watermark_seconds", seconds, "partition"),
             undelivered: gauge_of(&to, "sentra_undelivered", "Verdicts not yet acknowledged", &["partition"]),
+            undelivered_age: seconds_of(&to, "sentra_undelivered_age_seconds", undelivered_age, "partition"),
+            lag_seconds: seconds_of(&to, "sentra_lag_seconds", late, "partition"),
             partitions: gauge_of(&to, "sentra_partitions", "Partitions owned, by state", &["state"]),
             broker_up: added(&to, IntGauge::new("sentra_broker_up", "1 while every shard reaches a broker")),
             epochs_taken: counter(&to, "sentra_epochs_taken_total", "Owner records appended"),
@@ -200,6 +206,13 @@ impl Metrics {
         self.undelivered.with_label_values(&[&partition.to_string()]).set(clamped(verdicts));
     }
 
+    /// How long a partition's oldest unacknowledged verdict, and its oldest record not yet taken, have waited.
+    pub fn delays(&self, partition: i32, verdicts: Duration, records: Duration) {
+        let label = partition.to_string();
+        self.undelivered_age.with_label_values(&[&label]).set(verdicts.as_secs_f64());
+        self.lag_seconds.with_label_values(&[&label]).set(records.as_secs_f64());
+    }
+
     /// A partition left this process: its gauges go, for another process reports them now.
     pub fn partition_gone(&self, partition: i32) {
         let label = partition.to_string();
@@ -207,6 +220,8 @@ impl Metrics {
         let _ = self.lag.remove_label_values(&[&label]);
         let _ = self.watermark.remove_label_values(&[&label]);
         let _ = self.undelivered.remove_label_values(&[&label]);
+        let _ = self.undelivered_age.remove_label_values(&[&label]);
+        let _ = self.lag_seconds.remove_label_values(&[&label]);
         self.snapshot.partition_gone(partition);
     }
 
@@ -303,6 +318,10 @@ pub(super) fn counters(to: &Registry, name: &str, help: &str, label: &str) -> In
 
 pub(super) fn gauge_of(to: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     added(to, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn seconds_of(to: &Registry, name: &str, help: &str, label: &str) -> GaugeVec {
+    added(to, GaugeVec::new(Opts::new(name, help), &[label]))
 }
 
 pub(super) fn histogram(to: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
