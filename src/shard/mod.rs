@@ -18,6 +18,7 @@ mod leaving;
 mod letters;
 mod ownership;
 mod poison;
+mod questions;
 mod recover;
 mod restore;
 mod slot;

@@ -3,9 +3,9 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, Sender, channel},
+        Arc,
+        atomic::AtomicBool,
+        mpsc::{Receiver, channel},
     },
     thread,
     time::Duration,
@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     Shared,
+    questions::Questions,
     restore::{self, Base, Found},
 };
 use crate::{
@@ -23,21 +24,20 @@ use crate::{
         plan::Logs,
         settle::{Settled, Settling},
     },
-    kafka::tail::{RangeReader, Span, TailError},
+    kafka::tail::{Patience, RangeReader, Span, TailError},
 };
 
-/// How long to wait after a failure before trying again.
-const AGAIN: Duration = Duration::from_millis(500);
-
 /// A question.
-#[derive(Clone, Copy, Debug)]
-enum Question {
+#[derive(Clone, Debug)]
+pub(super) enum Question {
     /// Whom does the partition come from?
     Look,
     /// Read everything up to the epoch.
     Settle { epoch: i64 },
     /// Read from this offset to the end: is there an owner newer than the epoch?
     Check { from: i64, epoch: i64 },
+    /// Where does the input begin and end?
+    Span,
 }
 
 /// An answer.
@@ -64,6 +64,8 @@ pub enum Answer {
         /// The newest owner record behind the epoch, if any.
         newer: Option<Rival>,
     },
+    /// Where the input begins and ends.
+    Spanned(Span),
 }
 
 /// Another owner.
@@ -90,15 +92,19 @@ pub struct Ticket {
 
 /// The shard's end of the line.
 pub struct Recoveries {
-    questions: Sender<(Ticket, Question)>,
+    questions: Arc<Questions>,
     answers: Receiver<(Ticket, Answer)>,
 }
 
-/// Threads that answer one shard's questions: one partition without a leader must not keep all others waiting.
+/// Threads that answer one shard's questions.
 const WORKERS: usize = 2;
 
-/// What waits for a worker.
-type Asked = Arc<Mutex<Receiver<(Ticket, Question)>>>;
+/// How long one attempt at a question may wait for a broker that is silent: a partition without a leader goes to the back
+/// of the queue then, so that however many of them there are, the others' questions come round.
+const PATIENCE: Patience = Patience { asking: Duration::from_secs(2), reading: Duration::from_secs(15) };
+
+/// How long after a question is asked a place in the input is looked at: what was fetched before is taken by then.
+const DOUBT: Duration = Duration::from_millis(500);
 
 struct Worker {
     shared: Shared,
@@ -117,15 +123,14 @@ impl Recoveries {
     /// # Errors
     /// A thread cannot be started.
     pub fn start(shard: usize, shared: &Shared) -> Result<Self, TailError> {
-        let (questions, asked) = channel();
-        let asked = Asked::new(Mutex::new(asked));
+        let questions = Arc::new(Questions::default());
         let (answer, answers) = channel();
         for number in 0..WORKERS {
-            let worker = Worker { shared: shared.clone(), readers: None };
-            let (asked, answer) = (Arc::clone(&asked), answer.clone());
+            let mut worker = Worker { shared: shared.clone(), readers: None };
+            let (questions, answer) = (Arc::clone(&questions), answer.clone());
             let spawned = thread::Builder::new()
                 .name(format!("recover-{shard}-{number}"))
-                .spawn(move || worker.work(&asked, &answer));
+                .spawn(move || questions.work(&answer, |ticket, question| worker.find(ticket, question)));
             spawned.map_err(|error| TailError::Client(format!("a recovery thread cannot be started: {error}")))?;
         }
         Ok(Self { questions, answers })
@@ -133,73 +138,54 @@ impl Recoveries {
 
     /// Asks whom a partition comes from.
     pub fn look(&self, ticket: Ticket) {
-        self.ask(ticket, Question::Look);
+        self.questions.ask(ticket, Question::Look, Duration::ZERO);
     }
 
     /// Asks to settle a partition taken with `epoch`.
     pub fn settle(&self, ticket: Ticket, epoch: i64) {
-        self.ask(ticket, Question::Settle { epoch });
+        self.questions.ask(ticket, Question::Settle { epoch }, Duration::ZERO);
     }
 
     /// Asks what lies from `from` on.
     pub fn check(&self, ticket: Ticket, from: i64, epoch: i64) {
-        self.ask(ticket, Question::Check { from, epoch });
+        self.questions.ask(ticket, Question::Check { from, epoch }, Duration::ZERO);
     }
 
-    /// The next answer, if one is there.
+    /// Asks, in a moment, where the input begins and ends.
+    pub fn span(&self, ticket: Ticket) {
+        self.questions.ask(ticket, Question::Span, DOUBT);
+    }
+
+    /// An answer, where one has come.
     pub fn answer(&self) -> Option<(Ticket, Answer)> {
         self.answers.try_recv().ok()
     }
+}
 
-    fn ask(&self, ticket: Ticket, question: Question) {
-        let partition = ticket.partition;
-        if self.questions.send((ticket, question)).is_err() {
-            tracing::error!(partition, "the recovery thread is gone; the partition stands still");
-        }
+impl Drop for Recoveries {
+    fn drop(&mut self) {
+        self.questions.close();
     }
 }
 
 impl Worker {
-    /// Answers until the shard hangs up.
-    fn work(mut self, asked: &Asked, answer: &Sender<(Ticket, Answer)>) {
-        loop {
-            // The guard is dropped before the question is worked on.
-            let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok((ticket, question)) = next else { return };
-            if let Some(found) = self.until_answered(&ticket, question)
-                && answer.send((ticket, found)).is_err()
-            {
-                return;
-            }
-        }
-    }
-
-    /// Tries until it has an answer; `None` when nobody waits for it any more.
-    fn until_answered(&mut self, ticket: &Ticket, question: Question) -> Option<Answer> {
+    fn find(&mut self, ticket: &Ticket, question: &Question) -> Result<Answer, TailError> {
         let Ticket { partition, abandoned, .. } = ticket;
-        while !abandoned.load(Ordering::Relaxed) {
-            let tried = self.readers().and_then(|(readers, shared)| match question {
-                Question::Look => readers.look(*partition, shared, abandoned),
-                Question::Settle { epoch } => readers.settle(*partition, epoch, shared, abandoned),
-                Question::Check { from, epoch } => readers.check(*partition, from, epoch, abandoned),
-            });
-            match tried {
-                Ok(answer) => return Some(answer),
-                Err(TailError::Stopped) => return None,
-                Err(error) => {
-                    tracing::warn!(partition, %error, "recovery is tried again");
-                    thread::sleep(AGAIN);
-                }
-            }
+        let (readers, shared) = self.readers()?;
+        match question {
+            Question::Look => readers.look(*partition, shared, abandoned),
+            Question::Settle { epoch } => readers.settle(*partition, *epoch, shared, abandoned),
+            Question::Check { from, epoch } => readers.check(*partition, *from, *epoch, abandoned),
+            Question::Span => readers.transactions.span(*partition, abandoned).map(Answer::Spanned),
         }
-        None
     }
 
     fn readers(&mut self) -> Result<(&mut Readers, &Shared), TailError> {
         if self.readers.is_none() {
             let Config { kafka, topics, .. } = &*self.shared.config;
-            let transactions = RangeReader::of_group(kafka, &topics.transactions)?;
-            self.readers = Some(Readers { transactions, verdicts: RangeReader::open(kafka, &topics.verdicts)? });
+            let transactions = RangeReader::of_group(kafka, &topics.transactions)?.with(PATIENCE);
+            let verdicts = RangeReader::open(kafka, &topics.verdicts)?.with(PATIENCE);
+            self.readers = Some(Readers { transactions, verdicts });
         }
         let readers = self.readers.as_mut().expect("made just above where it was missing");
         Ok((readers, &self.shared))
@@ -209,6 +195,9 @@ impl Worker {
 impl Readers {
     /// From the newest snapshot that fits, or from the logs' starts.
     fn settle(&mut self, partition: i32, epoch: i64, shared: &Shared, stop: &AtomicBool) -> Result<Answer, TailError> {
+        // A snapshot is not read in vain while one of the two has no leader.
+        self.verdicts.span(partition, stop)?;
+        self.transactions.span(partition, stop)?;
         if let Some(Found { base, settled, logs }) = restore::newest(self, shared, partition, epoch, stop)? {
             return Ok(Answer::Settled { settled: Box::new(settled), logs, base: Some(Box::new(base)) });
         }
