@@ -16,6 +16,7 @@ mod deliver;
 mod housekeeping;
 mod leaving;
 mod letters;
+mod overtaken;
 mod ownership;
 mod poison;
 mod questions;

@@ -103,6 +103,7 @@ impl Shard {
                     self.settled(partition, *settled, logs, base)
                 }
                 (Answer::Checked { next, newer }, Stage::Checking { .. }) => self.checked(partition, next, newer),
+                (Answer::Spanned(span), _) => self.placed(partition, span),
                 _ => {}
             }
         }

@@ -121,6 +121,8 @@ pub struct Slot {
     pub committed: Option<Checkpoint>,
     /// The newest one known: that, or the one at which the past was settled.
     pub known: Option<Checkpoint>,
+    /// The next input offset when it was asked whether the input still has it.
+    pub doubted: Option<i64>,
     /// How late it is.
     pub delays: Delays,
     abandoned: Abandoned,
@@ -159,6 +161,7 @@ impl Slot {
             restored_age: None,
             committed: None,
             known: None,
+            doubted: None,
             delays: Delays::default(),
             abandoned: Abandoned::default(),
         }
