@@ -110,6 +110,11 @@ impl InputContext {
         std::mem::take(&mut *locked(&self.leaving))
     }
 
+    /// These went at once: giving them up later would fail, for all that are given up with them.
+    fn gone(&self, partitions: &[i32]) {
+        locked(&self.leaving).retain(|leaving| !partitions.contains(leaving));
+    }
+
     /// Takes what was noted since the last call.
     pub fn take(&self) -> Vec<Notice> {
         std::mem::take(&mut *locked(&self.notices))
@@ -168,6 +173,7 @@ impl ConsumerContext for InputContext {
                 Ok(())
             }
             _ => {
+                self.gone(&numbers);
                 self.note(Notice::Revoked(numbers));
                 consumer.incremental_unassign(partitions)
             }
@@ -313,6 +319,14 @@ mod tests {
         for answering in [broker(1, "UP", 1, 4), broker(1, "UP", 0, 600)] {
             assert!(matches!(notice(&[answering], 0), Some(Notice::Connected(_))), "an idle one owes nothing");
         }
+    }
+
+    #[test]
+    fn what_went_at_once_is_not_given_up_again_with_the_others() {
+        let context = InputContext::draining("in");
+        locked(&context.leaving).extend([1, 2, 3]);
+        context.gone(&[2, 7]);
+        assert_eq!(context.take_leaving(), [1, 3]);
     }
 
     #[test]

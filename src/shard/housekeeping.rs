@@ -10,6 +10,7 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use super::{Shard, ShardError, context::Notice, deliver::Verdicts, letters::Settled, slot::Stage};
 use crate::{
     domain::history::Footprint,
+    engine::checkpoint::Checkpoint,
     telemetry::facts::{BrokerBack, BrokerLost, DeadLettered, Fact, PartitionPaused, PartitionResumed},
 };
 
@@ -33,7 +34,10 @@ impl Shard {
                     partitions.into_iter().for_each(|partition| self.assigned(partition));
                 }
                 Notice::Leaving(partitions) => self.drain(partitions),
-                Notice::Revoked(partitions) => partitions.into_iter().for_each(|partition| self.revoked(partition)),
+                Notice::Revoked(partitions) => {
+                    self.no_longer_leaving(&partitions);
+                    partitions.into_iter().for_each(|partition| self.revoked(partition));
+                }
                 Notice::Trouble(why) => BrokerLost { shard: self.number, why: &why }.emit(&self.shared.telemetry),
                 Notice::Connected(ends) => {
                     BrokerBack { shard: self.number }.emit(&self.shared.telemetry);
@@ -149,16 +153,17 @@ impl Shard {
     pub(super) fn commit(&mut self) {
         let failed = self.input.consumer.context().commit_failed();
         let between = self.shared.between();
-        let mut offsets = Vec::new();
-        for slot in self.slots.values_mut() {
-            let Some(checkpoint) = slot.checkpoint() else { continue };
-            if failed || slot.committed != Some(checkpoint) {
-                (slot.committed, slot.known) = (Some(checkpoint), Some(checkpoint));
-                offsets.push((slot.partition, slot.next_undelivered(), checkpoint.to_text(&between)));
-            }
-        }
-        if let Err(error) = self.input.commit(offsets.into_iter(), CommitMode::Async) {
+        let due: Vec<(i32, i64, Checkpoint)> = self.slots.values_mut().filter_map(|slot| slot.due(failed)).collect();
+        let offsets = due.iter().map(|(partition, next, checkpoint)| (*partition, *next, checkpoint.to_text(&between)));
+        let handed_over = self.input.commit(offsets, CommitMode::Async);
+        if let Err(error) = &handed_over {
             tracing::debug!(%error, "offsets were not committed");
+        }
+        for (partition, _, checkpoint) in due {
+            if let Some(slot) = self.slots.get_mut(&partition) {
+                // What was not taken counts as never committed: the next round tries again, also where nothing moves.
+                slot.committed = handed_over.is_ok().then_some(checkpoint);
+            }
         }
     }
 }

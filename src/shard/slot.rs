@@ -195,6 +195,14 @@ impl Slot {
         Some(Checkpoint { next: chain.next(), epoch: chain.epoch(), last: self.delivered })
     }
 
+    /// What is to be committed: the next offset and the checkpoint, where that is more than the group was given, or
+    /// `again`.
+    pub fn due(&mut self, again: bool) -> Option<(i32, i64, Checkpoint)> {
+        let checkpoint = self.checkpoint().filter(|checkpoint| again || self.committed != Some(*checkpoint))?;
+        self.known = Some(checkpoint);
+        Some((self.partition, self.next_undelivered(), checkpoint))
+    }
+
     /// The next input offset to be judged, all below it being settled or acknowledged.
     pub fn next_undelivered(&self) -> i64 {
         let state = self.engine.as_ref().map_or(0, Partition::next);
@@ -221,5 +229,27 @@ impl Slot {
     /// The epoch held, once claimed.
     pub fn epoch(&self) -> Option<i64> {
         self.chain.map(|chain| chain.epoch())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_due_until_the_group_has_it_also_of_an_idle_partition() {
+        let mut slot = Slot::new(3, 1);
+        assert_eq!(slot.due(true), None, "nothing is settled yet");
+        slot.chain = Some(Chain::starting(7));
+        slot.stage = Stage::Live;
+        slot.delivered = 4;
+        let (partition, next, checkpoint) = slot.due(false).expect("it is more than nothing");
+        assert_eq!((partition, next), (3, 5));
+        assert!(slot.due(false).is_some(), "nobody has taken it");
+        slot.committed = Some(checkpoint);
+        assert!(slot.due(false).is_none(), "idle since");
+        assert!(slot.due(true).is_some(), "the group has said that it failed");
+        slot.delivered = 5;
+        assert!(slot.due(false).is_some());
     }
 }
