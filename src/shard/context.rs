@@ -40,7 +40,7 @@ pub enum Notice {
 /// Where a partition ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// One past its last record.
+    /// One past its last record; below 0 while the client does not know, as when nobody leads it.
     pub end: i64,
     /// One past the last record that readers are given: below `end` while a producer's transaction is open.
     pub stable: i64,
@@ -265,8 +265,8 @@ impl Statistics {
         }
         let answering: HashSet<i32> = up.filter(|broker| !broker.is_silent()).map(|broker| broker.nodeid).collect();
         let partitions = self.topics.get(topic).into_iter().flat_map(|topic| &topic.partitions);
-        let known = partitions.filter(|(partition, at)| **partition >= 0 && at.hi_offset >= 0);
-        let ends = known.map(|(partition, at)| {
+        let real = partitions.filter(|(partition, _)| **partition >= 0);
+        let ends = real.map(|(partition, at)| {
             let ends = Ends {
                 end: at.hi_offset,
                 stable: if at.ls_offset >= 0 { at.ls_offset } else { at.hi_offset },
@@ -303,8 +303,10 @@ mod tests {
     fn notice(brokers: &[Value], fetched: i64) -> Option<Notice> {
         let brokers: serde_json::Map<String, Value> =
             brokers.iter().enumerate().map(|(at, broker)| (at.to_string(), broker.clone())).collect();
-        let partition = |leader: i32, next: i64| json!({"leader": leader, "hi_offset": 12, "ls_offset": 10, "next_offset": next, "fetchq_cnt": fetched});
-        let partitions = json!({"0": partition(1, 10), "1": partition(2, 7), "-1": partition(-1, -1001)});
+        let partition = |leader: i32, end: i64, next: i64| json!({"leader": leader, "hi_offset": end, "ls_offset": end - 2, "next_offset": next, "fetchq_cnt": fetched});
+        let partitions = json!({
+            "0": partition(1, 12, 10), "1": partition(2, 12, 7), "2": partition(-1, -1, 7), "-1": partition(-1, -1001, -1)
+        });
         let topics = json!({"in": {"partitions": partitions}, "other": {"partitions": {}}});
         let text = json!({"brokers": brokers, "topics": topics}).to_string();
         serde_json::from_str::<Statistics>(&text).expect("as librdkafka writes them").notice("in")
@@ -335,7 +337,8 @@ mod tests {
         let Some(Notice::Connected(mut told)) = notice(&brokers, 0) else { panic!("one answers") };
         told.sort_by_key(|(partition, _)| *partition);
         let ends = |taken, away| Ends { end: 12, stable: 10, taken, away };
-        assert_eq!(told, [(0, ends(10, false)), (1, ends(7, true))]);
+        let unknown = Ends { end: -1, stable: -1, taken: 7, away: true };
+        assert_eq!(told, [(0, ends(10, false)), (1, ends(7, true)), (2, unknown)]);
         let Some(Notice::Connected(told)) = notice(&brokers, 3) else { panic!("one answers") };
         assert!(told.iter().all(|(_, ends)| ends.taken < 0), "what was fetched may still wait: {told:?}");
     }

@@ -126,6 +126,7 @@ impl Shard {
         let (most, metrics) = (self.shared.config.score.lag_ready, &self.shared.telemetry.metrics);
         let delays = self.slots.values_mut().filter_map(|slot| slot.delay(now, most, metrics)).collect();
         self.shared.telemetry.health.delayed(self.number, delays);
+        self.ask_ends();
         for slot in self.slots.values_mut() {
             self.shared.telemetry.metrics.undelivered(slot.partition, slot.undelivered());
             if let Some(engine) = &mut slot.engine {

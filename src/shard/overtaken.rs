@@ -43,9 +43,19 @@ impl Shard {
         }
     }
 
-    /// The input's beginning and end, as asked for by [`Shard::doubt_places`].
+    /// Asks where the paused partitions end: nothing is fetched of them, so that the client does not hear of it.
+    pub(super) fn ask_ends(&mut self) {
+        for slot in self.slots.values_mut().filter(|slot| slot.throttled && !slot.delays.asked) {
+            slot.delays.asked = true;
+            self.recoveries.span(slot.ticket());
+        }
+    }
+
+    /// The input's beginning and end, as asked for by [`Shard::doubt_places`] or [`Shard::ask_ends`].
     pub(super) fn placed(&mut self, partition: i32, span: Span) {
         let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.is_reading()) else { return };
+        slot.delays.asked = false;
+        slot.delays.ends_at(span.end);
         let Some((doubted, engine)) = slot.doubted.zip(slot.engine.as_ref()) else { return };
         let next = engine.next();
         match judge(doubted, next, span) {

@@ -57,7 +57,12 @@ impl Questions {
                 // Its partition went meanwhile.
                 Err(TailError::Stopped) => {}
                 Err(error) => {
-                    tracing::warn!(partition = ticket.partition, %error, "recovery is tried again");
+                    let partition = ticket.partition;
+                    match error {
+                        // Readiness tells it for as long as it lasts.
+                        TailError::Away { .. } => tracing::debug!(partition, %error, "recovery is tried again"),
+                        _ => tracing::warn!(partition, %error, "recovery is tried again"),
+                    }
                     self.ask(ticket, question, AGAIN);
                 }
             }

@@ -53,12 +53,29 @@ pub struct Delays {
     records: Waits,
     /// As the client last told them.
     ends: Option<Ends>,
+    /// Whether the end was asked for.
+    pub asked: bool,
+}
+
+impl Delays {
+    /// The partition ends there, or further on by now.
+    pub fn ends_at(&mut self, end: i64) {
+        if let Some(ends) = &mut self.ends {
+            ends.end = ends.end.max(end);
+            ends.stable = ends.stable.max(end);
+        }
+    }
 }
 
 impl Slot {
     /// The client told anew where the partition ends.
     pub fn note_ends(&mut self, ends: Ends) {
+        // Of a paused partition the client knows an older end, of one without a leader none.
+        let known = self.delays.ends.filter(|_| self.throttled || ends.end < 0);
         self.delays.ends = Some(ends);
+        if let Some(Ends { end, .. }) = known {
+            self.delays.ends_at(end);
+        }
     }
 
     /// How late the partition is, told to the metrics too; `None` before there is a state.
@@ -134,5 +151,21 @@ mod tests {
             assert!(waits.marks.len() <= MOST_MARKS);
         }
         assert_eq!(waits.look(None, began), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_end_of_a_paused_partition_is_the_one_that_was_asked_for() {
+        let ends = |end| Ends { end, stable: end, taken: 10, away: false };
+        let mut slot = Slot::new(1, 1);
+        slot.note_ends(ends(100));
+        slot.throttled = true;
+        slot.delays.ends_at(150);
+        slot.note_ends(ends(100));
+        assert_eq!(slot.delays.ends, Some(ends(150)), "the client has not fetched since");
+        slot.throttled = false;
+        slot.note_ends(ends(-1));
+        assert_eq!(slot.delays.ends, Some(ends(150)), "nobody leads it");
+        slot.note_ends(ends(120));
+        assert_eq!(slot.delays.ends, Some(ends(120)), "it fetches again, and knows best");
     }
 }
