@@ -122,6 +122,33 @@ fn dead_letters_are_listed_shown_and_redriven() {
 }
 
 #[test]
+fn a_redrive_keeps_to_its_rate_over_many_letters() {
+    const LETTERS: u32 = 61;
+    const RATE: u32 = 30;
+    let topics = Topics::create("dlq-rate", 1);
+    let process = Setup::new(&topics).start();
+    process.await_running(1, PATIENCE);
+    let sent: Vec<Sent> = (0..LETTERS).map(bad).collect();
+    Sender::default().send_all(&topics.transactions, sent.iter());
+    soon("all letters", || process.metric("sentra_dead_letters_total") == Some(f64::from(LETTERS)));
+    drop(process);
+    let done = said(&topics, &["dlq", "redrive", "--yes", "--rate", &RATE.to_string()]);
+    assert!(done.contains(&format!("{LETTERS} records redriven")), "{done}");
+    let mut input = Follower::new(&topics.transactions, 1);
+    input.read_to_end();
+    let redriven = &input.records[0][LETTERS as usize..];
+    assert_eq!(redriven.len(), LETTERS as usize);
+    let times: Vec<i64> = redriven.iter().map(|record| record.timestamp_ms.expect("a time")).collect();
+    // The first goes at once; no second holds more than the rate, but for what a producer sends together.
+    let took_ms = times[times.len() - 1] - times[0];
+    assert!(took_ms >= i64::from((LETTERS - 1) * 1_000 / RATE) - 50, "{LETTERS} letters in {took_ms} ms");
+    for start in &times {
+        let within = times.iter().filter(|at| (*start..*start + 1_000).contains(*at)).count();
+        assert!(within <= RATE as usize + 3, "{within} within a second");
+    }
+}
+
+#[test]
 fn without_a_broker_it_says_so_in_one_line() {
     let topics = Topics::named("nobody", 1);
     let mut command = Command::new(env!("CARGO_BIN_EXE_sentra"));

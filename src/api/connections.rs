@@ -64,7 +64,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, _)) => match Arc::clone(&slots).try_acquire_owned() {
                 Ok(slot) => {
-                    telemetry.metrics.http_connections(1);
+                    telemetry.metrics.http.connections.inc();
                     tracker.spawn(connection(stream, app.clone(), stop.clone(), slot, telemetry.clone()));
                 }
                 Err(_) => refuse(&stream, &telemetry),
@@ -111,12 +111,12 @@ async fn connection(
         tracing::debug!(%error, "serve: a connection ended");
     }
     drop(slot);
-    telemetry.metrics.http_connections(-1);
+    telemetry.metrics.http.connections.dec();
 }
 
 /// Says no without waiting; whether it is heard does not matter.
 fn refuse(stream: &TcpStream, telemetry: &Telemetry) {
-    telemetry.metrics.http_refused();
+    telemetry.metrics.http.refused.inc();
     let _ = stream.try_write(TOO_MANY);
 }
 

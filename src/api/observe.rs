@@ -58,7 +58,7 @@ pub async fn observe(State(telemetry): State<Telemetry>, request: Request, next:
         }
     };
     drop(in_flight);
-    telemetry.metrics.http(&route, response.status().as_u16(), began.elapsed());
+    telemetry.metrics.http.answered(&route, response.status().as_u16(), began.elapsed());
     dress(response.headers_mut(), id);
     response
 }
@@ -101,14 +101,14 @@ struct InFlight(Telemetry);
 
 impl InFlight {
     fn begin(telemetry: &Telemetry) -> Self {
-        telemetry.metrics.http_in_flight(1);
+        telemetry.metrics.http.in_flight.inc();
         Self(telemetry.clone())
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.metrics.http_in_flight(-1);
+        self.0.metrics.http.in_flight.dec();
     }
 }
 

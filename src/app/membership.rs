@@ -14,7 +14,7 @@ use super::AppError;
 use crate::{
     config::{Config, Environment},
     kafka::{
-        group::{self, Member},
+        group::{self, GroupError, Member},
         wait::pause,
     },
 };
@@ -76,48 +76,67 @@ fn own_folder(config: &Config) -> Option<&str> {
     folder.filter(|_| !config.snapshots.local_only && config.kafka.embedded_log.is_none())
 }
 
-/// Refuses a group on several hosts whose snapshots are each in a folder of their own.
+/// Refuses a group on several hosts whose snapshots are each in a folder of their own. Who is in the group must be known:
+/// a coordinator that does not answer is asked again, `waiting` being called meanwhile.
 ///
 /// # Errors
 /// Members of other hosts are in the group, and stay for longer than a session.
-pub(super) fn check_hosts(config: &Config, stop: &AtomicBool) -> Result<(), AppError> {
+pub(super) fn check_hosts(config: &Config, stop: &AtomicBool, waiting: impl Fn()) -> Result<(), AppError> {
     let Some(folder) = own_folder(config) else { return Ok(()) };
-    let deadline = Instant::now() + OTHERS_GO;
+    watch_hosts(folder, || other_hosts(config), stop, waiting)
+}
+
+fn watch_hosts(
+    folder: &str,
+    others: impl Fn() -> Result<BTreeSet<String>, GroupError>,
+    stop: &AtomicBool,
+    waiting: impl Fn(),
+) -> Result<(), AppError> {
+    let mut seen: Option<Instant> = None;
+    let mut told = false;
     while !stop.load(Ordering::Relaxed) {
-        let others = other_hosts(config);
-        if others.is_empty() {
-            break;
+        waiting();
+        match others() {
+            Ok(others) if others.is_empty() => break,
+            Ok(others) => {
+                let hosts = others.into_iter().collect::<Vec<_>>().join(", ");
+                if seen.get_or_insert_with(Instant::now).elapsed() > OTHERS_GO {
+                    return Err(AppError::SeveralHosts { folder: folder.to_owned(), hosts });
+                }
+                tracing::warn!(
+                    hosts,
+                    "other hosts are in the group, and snapshots are kept in a folder of this one; waiting"
+                );
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "whether the group is on several hosts is not known; asking until it is");
+                }
+            }
         }
-        let hosts = others.into_iter().collect::<Vec<_>>().join(", ");
-        if Instant::now() > deadline {
-            return Err(AppError::SeveralHosts { folder: folder.to_owned(), hosts });
-        }
-        tracing::warn!(hosts, "other hosts are in the group, and snapshots are kept in a folder of this one; waiting");
         pause(ASK_EVERY, stop);
     }
     Ok(())
 }
 
-/// The same once more, when those who started at the same moment have joined, too: the first of them by name stays.
+/// The same once more, when those who started at the same moment have joined, too: the first of them by name stays. False
+/// where nobody answers: then it is to be asked again.
 ///
 /// # Errors
 /// A host before this one by name is in the group.
-pub(super) fn check_hosts_joined(config: &Config) -> Result<(), AppError> {
-    let Some(folder) = own_folder(config) else { return Ok(()) };
-    match other_hosts(config).into_iter().find(|host| *host < group::host_name()) {
+pub(super) fn check_hosts_joined(config: &Config) -> Result<bool, AppError> {
+    let Some(folder) = own_folder(config) else { return Ok(true) };
+    let Ok(others) = other_hosts(config) else { return Ok(false) };
+    match others.into_iter().find(|host| *host < group::host_name()) {
         Some(hosts) => Err(AppError::SeveralHosts { folder: folder.to_owned(), hosts }),
-        None => Ok(()),
+        None => Ok(true),
     }
 }
 
-/// The group's hosts but this one; none where nobody answers.
-fn other_hosts(config: &Config) -> BTreeSet<String> {
-    let members = group::members(&config.kafka).unwrap_or_else(|error| {
-        tracing::warn!(%error, "whether the group is on several hosts is not known");
-        Vec::new()
-    });
-    let own = group::host_name();
-    members.iter().filter_map(Member::host).filter(|host| *host != own).map(str::to_owned).collect()
+/// The group's hosts but this one.
+fn other_hosts(config: &Config) -> Result<BTreeSet<String>, GroupError> {
+    let members = group::members(&config.kafka)?;
+    Ok(members.iter().filter_map(Member::other_host).map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -162,5 +181,30 @@ mod tests {
         ] {
             assert_eq!(own_folder(&config(&[set])).is_some(), is_own, "{set}");
         }
+    }
+
+    #[test]
+    fn nobody_starts_on_a_question_that_was_not_answered() {
+        let asked = std::cell::Cell::new(0);
+        let answers = |until: u32, answer: fn() -> BTreeSet<String>| {
+            asked.set(0);
+            let asked = &asked;
+            move || {
+                asked.set(asked.get() + 1);
+                let reason = String::from("no coordinator");
+                if asked.get() < until {
+                    Err(GroupError::Kafka { group: String::from("g"), reason })
+                } else {
+                    Ok(answer())
+                }
+            }
+        };
+        let stop = AtomicBool::new(false);
+        assert!(watch_hosts("here", answers(3, BTreeSet::new), &stop, || ()).is_ok());
+        assert_eq!(asked.get(), 3, "it was asked until it was answered");
+        let never = answers(u32::MAX, BTreeSet::new);
+        let waits = || stop.store(asked.get() == 2, Ordering::Relaxed);
+        assert!(watch_hosts("here", never, &stop, waits).is_ok());
+        assert!(asked.get() >= 2, "a stop ends it");
     }
 }

@@ -63,7 +63,9 @@ pub(super) fn run(
     let surveyor = Surveyor::new(&config)?;
     let Some(layout) = survey(&surveyor, &config, shards, &telemetry, stop)? else { return Ok(()) };
     let membership = Membership::take(&config)?;
-    check_hosts(&config, stop)?;
+    // Waiting for the group's coordinator is no shard's standstill.
+    let waiting = || (0..shards).for_each(|shard| telemetry.health.progress(shard, Instant::now()));
+    check_hosts(&config, stop, waiting)?;
     let shared = Shared {
         model,
         log: LogId(*layout.log.as_bytes()),
@@ -201,9 +203,13 @@ fn supervise(shards: usize, shared: &Shared, surveyor: &Surveyor, layout: Layout
             stop.store(true, Ordering::Relaxed);
         }
         if joined_at.take_if(|at| Instant::now() >= *at).is_some() {
-            outcome = outcome.and(check_hosts_joined(&shared.config));
-            if outcome.is_err() {
-                stop.store(true, Ordering::Relaxed);
+            match check_hosts_joined(&shared.config) {
+                Ok(true) => {}
+                Ok(false) => joined_at = Some(Instant::now() + ALL_JOINED),
+                Err(error) => {
+                    outcome = outcome.and(Err(error));
+                    stop.store(true, Ordering::Relaxed);
+                }
             }
         }
         if Instant::now() >= compare_at {

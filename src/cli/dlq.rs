@@ -253,8 +253,10 @@ fn redrive(desk: &mut Desk, filters: &Filters, yes: bool, rate: Option<u32>, cut
         }
         if let Some(load) = &mut load {
             if let Some(pause) = pause {
-                load.wait(due.saturating_duration_since(Instant::now())).map_err(CliError::failed)?;
-                due += pause;
+                let now = Instant::now();
+                load.wait(due.saturating_duration_since(now)).map_err(CliError::failed)?;
+                // What a slow read was late by is not made up for: the rate is a promise to who reads the topic.
+                due = due.max(now) + pause;
             }
             let headers = redriven(own_headers(message), &letters, partition, offset);
             load.send_whole(message.key(), message.payload(), Some(headers), None).map_err(CliError::failed)?;

@@ -59,6 +59,7 @@ impl Settings {
                 features: self.bool(VERDICT_FEATURES),
                 instance: self.get(SCORE_INSTANCE).is_set().then(|| self.text(SCORE_INSTANCE).to_owned()),
                 take_over: self.bool(SCORE_TAKE_OVER),
+                lag_ready: self.millis(SCORE_LAG_READY).map(|ms| Duration::from_millis(ms as u64)),
             },
             snapshots: self.snapshots(),
             telemetry: self.telemetry(),

@@ -120,6 +120,8 @@ pub struct ScoreConfig {
     pub instance: Option<String>,
     /// Whether partitions of another edition's owner are taken over.
     pub take_over: bool,
+    /// How long a record may wait before the process is not ready; `None` for ever.
+    pub lag_ready: Option<Duration>,
 }
 
 /// Logs, metrics and health.

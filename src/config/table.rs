@@ -151,6 +151,8 @@ settings! {
         "This process's name in its group, of its own in the whole group: its shards keep their partitions over a restart within the session. In production the host's name when unset; in development none, and shards leave as they stop.");
     SCORE_TAKE_OVER: Setting::new("score.take_over", Kind::Bool, "false",
         "Take partitions whose last owner works by other settings or a newer engine: for one deliberate start of all processes.");
+    SCORE_LAG_READY: Setting::new("score.lag_ready", Kind::Duration { min: "1s", max: "7d", off: true }, "30s",
+        "How long a record may have waited before /readyz says no: longer than a hand-over takes, far shorter than anybody waits for a verdict; off for a line that may lag.");
 
     SNAPSHOTS_LOCATION: Setting::new("snapshots.location", Kind::Text, "snapshots",
         "Where snapshots of the windows are kept: a folder, s3://bucket/prefix, or off. For S3, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION count, AWS_ENDPOINT and AWS_ALLOW_HTTP for another store than Amazon's.");

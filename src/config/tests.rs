@@ -73,7 +73,8 @@ fn every_default_is_valid_and_equals_the_rules_own() {
             undelivered: 10_000,
             features: false,
             instance: None,
-            take_over: false
+            take_over: false,
+            lag_ready: Some(std::time::Duration::from_secs(30)),
         }
     );
     assert_eq!(config.telemetry.listen, Some("127.0.0.1:9464".parse().unwrap()));

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    net::{IpAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -41,6 +42,8 @@ pub struct Member {
     pub id: String,
     /// Its `client.id`.
     pub client: String,
+    /// The address that the coordinator sees it at.
+    pub address: String,
 }
 
 /// The group cannot be asked, or a member cannot leave.
@@ -80,11 +83,24 @@ impl Member {
         self.client.strip_prefix(CLIENT)
     }
 
+    /// The host it is on, where that is not this one: by its name, or by its address where its client names none.
+    pub fn other_host(&self) -> Option<&str> {
+        match self.host() {
+            Some(host) => (host != host_name()).then_some(host),
+            None => (!is_own(&self.address)).then_some(&self.address),
+        }
+    }
+
     /// Its `group.instance.id`, where it is a static member.
     pub fn instance(&self) -> Option<&str> {
         let name = self.id.get(..self.id.len().checked_sub(UUID_CHARS)?)?;
         (name != self.client).then_some(name)
     }
+}
+
+/// Whether an address is one of this host's: only those can be listened on.
+fn is_own(address: &str) -> bool {
+    address.parse::<IpAddr>().is_ok_and(|address| UdpSocket::bind((address, 0)).is_ok())
 }
 
 /// Names this host in a shard's client, where the user gave it no name.
@@ -119,6 +135,7 @@ pub fn members(kafka: &KafkaConfig) -> Result<Vec<Member>, GroupError> {
     let member = |member: &rdkafka::groups::GroupMemberInfo| Member {
         id: member.id().to_owned(),
         client: member.client_id().to_owned(),
+        address: member.client_host().trim_start_matches('/').to_owned(),
     };
     Ok(groups.flat_map(|group| group.members()).map(member).collect())
 }
@@ -186,14 +203,38 @@ mod tests {
     #[test]
     fn a_members_id_and_client_tell_its_static_name_and_its_host() {
         const UUID: &str = "-01234567-89ab-cdef-0123-456789abcdef";
-        let member = |id: &str, client: &str| Member { id: format!("{id}{UUID}"), client: client.to_owned() };
+        let address = String::from("192.0.2.7");
+        let member = |id: &str, client: &str| Member {
+            id: format!("{id}{UUID}"),
+            client: client.to_owned(),
+            address: address.clone(),
+        };
         for (member, instance, host) in [
             (member("till-1-0", "sentra@a.example"), Some("till-1-0"), Some("a.example")),
             (member("sentra@a", "sentra@a"), None, Some("a")),
             (member("mine", "mine"), None, None),
-            (Member { id: String::from("short"), client: String::new() }, None, None),
+            (Member { id: String::from("short"), client: String::new(), address: address.clone() }, None, None),
         ] {
             assert_eq!((member.instance(), member.host()), (instance, host), "{member:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_without_a_hosts_name_is_on_the_host_of_its_address() {
+        let member = |client: &str, address: &str| Member {
+            id: String::from("id"),
+            client: client.to_owned(),
+            address: address.to_owned(),
+        };
+        let own = format!("sentra@{}", host_name());
+        for (client, address, other) in [
+            (own.as_str(), "192.0.2.7", None),
+            ("sentra@elsewhere", "127.0.0.1", Some("elsewhere")),
+            ("billing", "127.0.0.1", None),
+            ("billing", "192.0.2.7", Some("192.0.2.7")),
+            ("billing", "", Some("")),
+        ] {
+            assert_eq!(member(client, address).other_host(), other, "{client} at {address}");
         }
     }
 }

@@ -1,6 +1,9 @@
 //! How partitions are, as far as topics and snapshots tell, and what a process says where one is asked.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -8,6 +11,7 @@ use super::{Desk, OperateError, Owner, Past, Process};
 use crate::{
     domain::transaction::wire_enum,
     engine::plan::plan,
+    kafka::tail::TailError,
     shard::{read_head, wall_time},
     snapshot::{Depot, DepotError},
 };
@@ -80,7 +84,8 @@ impl Desk {
         let planned = plan(logs, &settled, None, &self.log().short());
         let told = processes.iter().find_map(|process| process.refusal(partition));
         let error = planned.err().map(|refusal| refusal.to_string()).or(told);
-        let lag = (input.end - settled.last.map_or(input.start, |last| last + 1)).max(0);
+        let next = settled.last.map_or(input.start, |last| last + 1).max(input.start);
+        let lag = if self.is_empty_from(partition, next, input.end)? { 0 } else { input.end - next };
         let state = match (&error, &owner, lag) {
             (Some(_), ..) => State::Refused,
             (None, None, _) => State::Unowned,
@@ -102,6 +107,17 @@ impl Desk {
             snapshot,
             undelivered: processes.iter().find_map(|process| process.undelivered(partition)),
         })
+    }
+}
+
+impl Desk {
+    /// Whether no reader is given anything between the two: the ends of transactions are marked by records of their own.
+    fn is_empty_from(&mut self, partition: i32, next: i64, end: i64) -> Result<bool, TailError> {
+        let found = AtomicBool::new(false);
+        match self.transactions.read_range(partition, next, end, &found, |_, _| found.store(true, Ordering::Relaxed)) {
+            Err(TailError::Stopped) if found.load(Ordering::Relaxed) => Ok(false),
+            read => read.map(|()| !found.load(Ordering::Relaxed)),
+        }
     }
 }
 

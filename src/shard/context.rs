@@ -2,7 +2,7 @@
 //! write down; the turn acts. They never wait and never panic.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -33,9 +33,26 @@ pub enum Notice {
     Revoked(Vec<i32>),
     /// No broker is reached, or it refuses us.
     Trouble(String),
-    /// At least one broker is reached; ends of the assigned partitions as last fetched.
-    Connected(Vec<(i32, i64)>),
+    /// At least one broker answers; the assigned partitions as last fetched.
+    Connected(Vec<(i32, Ends)>),
 }
+
+/// Where a partition ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// One past its last record; below 0 while the client does not know, as when nobody leads it.
+    pub end: i64,
+    /// One past the last record that readers are given: below `end` while a producer's transaction is open.
+    pub stable: i64,
+    /// All below was taken, or holds nothing for readers.
+    pub taken: i64,
+    /// Whether no broker leads it, or the one that does has been silent.
+    pub away: bool,
+}
+
+/// A broker that owes an answer for so long does not answer: fetches are answered within a tenth of a second, heartbeats
+/// at once. A frozen process keeps its connections up, so that their state tells nothing.
+const SILENT_US: i64 = 5_000_000;
 
 /// The consumer's context.
 #[derive(Default)]
@@ -93,6 +110,11 @@ impl InputContext {
         std::mem::take(&mut *locked(&self.leaving))
     }
 
+    /// These went at once: giving them up later would fail, for all that are given up with them.
+    fn gone(&self, partitions: &[i32]) {
+        locked(&self.leaving).retain(|leaving| !partitions.contains(leaving));
+    }
+
     /// Takes what was noted since the last call.
     pub fn take(&self) -> Vec<Notice> {
         std::mem::take(&mut *locked(&self.notices))
@@ -104,7 +126,11 @@ impl InputContext {
     }
 
     fn note(&self, notice: Notice) {
-        locked(&self.notices).push(notice);
+        self.note_all(Some(notice));
+    }
+
+    fn note_all(&self, notices: impl IntoIterator<Item = Notice>) {
+        locked(&self.notices).extend(notices);
     }
 }
 
@@ -116,12 +142,7 @@ impl ClientContext for InputContext {
 
     fn stats_raw(&self, statistics: &[u8]) {
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
-        if !statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP") {
-            return;
-        }
-        let partitions = statistics.topics.get(&self.topic).map(|topic| &topic.partitions);
-        let ends = partitions.into_iter().flatten().map(|(partition, at)| (*partition, at.hi_offset));
-        self.note(Notice::Connected(ends.filter(|(partition, end)| *partition >= 0 && *end >= 0).collect()));
+        self.note_all(statistics.notice(&self.topic));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -152,6 +173,7 @@ impl ConsumerContext for InputContext {
                 Ok(())
             }
             _ => {
+                self.gone(&numbers);
                 self.note(Notice::Revoked(numbers));
                 consumer.incremental_unassign(partitions)
             }
@@ -209,8 +231,12 @@ struct Statistics {
 
 #[derive(Deserialize)]
 struct BrokerStatistics {
-    nodeid: i64,
+    nodeid: i32,
     state: String,
+    /// Requests that await their answer.
+    waitresp_cnt: i64,
+    /// Microseconds since anything came from it, -1 where nothing did.
+    rxidle: i64,
 }
 
 #[derive(Deserialize)]
@@ -220,10 +246,100 @@ struct TopicStatistics {
 
 #[derive(Deserialize)]
 struct PartitionStatistics {
+    leader: i32,
     hi_offset: i64,
+    ls_offset: i64,
+    next_offset: i64,
+    /// Records fetched and not yet polled, of all partitions.
+    fetchq_cnt: i64,
+}
+
+impl Statistics {
+    /// What they say of the brokers and of the topic's partitions; `None` while no broker is connected.
+    fn notice(&self, topic: &str) -> Option<Notice> {
+        let mut up = self.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").peekable();
+        up.peek()?;
+        if up.clone().all(BrokerStatistics::is_silent) {
+            let longest = up.map(|broker| broker.rxidle).max().unwrap_or_default();
+            return Some(Notice::Trouble(format!("the broker has not answered for {} s", longest / 1_000_000)));
+        }
+        let answering: HashSet<i32> = up.filter(|broker| !broker.is_silent()).map(|broker| broker.nodeid).collect();
+        let partitions = self.topics.get(topic).into_iter().flat_map(|topic| &topic.partitions);
+        let real = partitions.filter(|(partition, _)| **partition >= 0);
+        let ends = real.map(|(partition, at)| {
+            let ends = Ends {
+                end: at.hi_offset,
+                stable: if at.ls_offset >= 0 { at.ls_offset } else { at.hi_offset },
+                taken: if at.fetchq_cnt == 0 { at.next_offset } else { -1 },
+                away: !answering.contains(&at.leader),
+            };
+            (*partition, ends)
+        });
+        Some(Notice::Connected(ends.collect()))
+    }
+}
+
+impl BrokerStatistics {
+    fn is_silent(&self) -> bool {
+        self.waitresp_cnt > 0 && self.rxidle >= SILENT_US
+    }
 }
 
 /// A panic elsewhere leaves the list as it was: whole.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn broker(nodeid: i32, state: &str, waitresp_cnt: i64, rxidle_s: i64) -> Value {
+        json!({"nodeid": nodeid, "state": state, "waitresp_cnt": waitresp_cnt, "rxidle": rxidle_s * 1_000_000})
+    }
+
+    fn notice(brokers: &[Value], fetched: i64) -> Option<Notice> {
+        let brokers: serde_json::Map<String, Value> =
+            brokers.iter().enumerate().map(|(at, broker)| (at.to_string(), broker.clone())).collect();
+        let partition = |leader: i32, end: i64, next: i64| json!({"leader": leader, "hi_offset": end, "ls_offset": end - 2, "next_offset": next, "fetchq_cnt": fetched});
+        let partitions = json!({
+            "0": partition(1, 12, 10), "1": partition(2, 12, 7), "2": partition(-1, -1, 7), "-1": partition(-1, -1001, -1)
+        });
+        let topics = json!({"in": {"partitions": partitions}, "other": {"partitions": {}}});
+        let text = json!({"brokers": brokers, "topics": topics}).to_string();
+        serde_json::from_str::<Statistics>(&text).expect("as librdkafka writes them").notice("in")
+    }
+
+    #[test]
+    fn a_broker_that_owes_an_answer_is_silent_though_its_connection_is_up() {
+        assert!(notice(&[], 0).is_none());
+        assert!(notice(&[broker(1, "CONNECT", 0, 0), broker(-1, "UP", 0, 0)], 0).is_none(), "none is connected");
+        let frozen = [broker(1, "UP", 2, 7), broker(2, "UP", 1, 5), broker(3, "DOWN", 0, 0)];
+        assert!(matches!(notice(&frozen, 0), Some(Notice::Trouble(why)) if why.contains("for 7 s")));
+        for answering in [broker(1, "UP", 1, 4), broker(1, "UP", 0, 600)] {
+            assert!(matches!(notice(&[answering], 0), Some(Notice::Connected(_))), "an idle one owes nothing");
+        }
+    }
+
+    #[test]
+    fn what_went_at_once_is_not_given_up_again_with_the_others() {
+        let context = InputContext::draining("in");
+        locked(&context.leaving).extend([1, 2, 3]);
+        context.gone(&[2, 7]);
+        assert_eq!(context.take_leaving(), [1, 3]);
+    }
+
+    #[test]
+    fn partitions_are_told_with_their_ends_what_was_taken_and_whether_their_broker_answers() {
+        let brokers = [broker(1, "UP", 1, 0), broker(2, "UP", 1, 9)];
+        let Some(Notice::Connected(mut told)) = notice(&brokers, 0) else { panic!("one answers") };
+        told.sort_by_key(|(partition, _)| *partition);
+        let ends = |taken, away| Ends { end: 12, stable: 10, taken, away };
+        let unknown = Ends { end: -1, stable: -1, taken: 7, away: true };
+        assert_eq!(told, [(0, ends(10, false)), (1, ends(7, true)), (2, unknown)]);
+        let Some(Notice::Connected(told)) = notice(&brokers, 3) else { panic!("one answers") };
+        assert!(told.iter().all(|(_, ends)| ends.taken < 0), "what was fetched may still wait: {told:?}");
+    }
 }

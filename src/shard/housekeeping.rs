@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::history::Footprint,
-    engine::delivery::release,
+    engine::{checkpoint::Checkpoint, delivery::release},
     telemetry::facts::{BrokerBack, BrokerLost, DeadLettered, Fact, PartitionPaused, PartitionResumed},
 };
 
@@ -47,11 +47,18 @@ impl Shard {
                     partitions.into_iter().for_each(|partition| self.assigned(partition));
                 }
                 Notice::Leaving(partitions) => self.drain(partitions),
-                Notice::Revoked(partitions) => partitions.into_iter().for_each(|partition| self.revoked(partition)),
+                Notice::Revoked(partitions) => {
+                    self.no_longer_leaving(&partitions);
+                    partitions.into_iter().for_each(|partition| self.revoked(partition));
+                }
                 Notice::Trouble(why) => BrokerLost { shard: self.number, why: &why }.emit(&self.shared.telemetry),
                 Notice::Connected(ends) => {
                     BrokerBack { shard: self.number }.emit(&self.shared.telemetry);
-                    ends.into_iter().for_each(|(partition, end)| self.note_end(partition, end));
+                    for (partition, ends) in ends {
+                        if let Some(slot) = self.slots.get_mut(&partition) {
+                            slot.note_ends(ends);
+                        }
+                    }
                 }
             }
         }
@@ -131,6 +138,10 @@ impl Shard {
         }
         self.next_housekeeping = now + HOUSE_EVERY;
         let (mut phones, mut crowded, mut held) = (0, 0, Footprint::default());
+        let (most, metrics) = (self.shared.config.score.lag_ready, &self.shared.telemetry.metrics);
+        let delays = self.slots.values_mut().filter_map(|slot| slot.delay(now, most, metrics)).collect();
+        self.shared.telemetry.health.delayed(self.number, delays);
+        self.ask_ends();
         for slot in self.slots.values_mut() {
             self.shared.telemetry.metrics.undelivered(slot.partition, slot.undelivered());
             if let Some(engine) = &mut slot.engine {
@@ -157,23 +168,18 @@ impl Shard {
     /// nothing: what is still owned afterwards is committed again.
     pub(super) fn commit(&mut self) {
         let failed = self.input.consumer.context().commit_failed();
-        let mut offsets = Vec::new();
-        for slot in self.slots.values_mut() {
-            let Some(checkpoint) = slot.checkpoint() else { continue };
-            if failed || slot.committed != Some(checkpoint) {
-                (slot.committed, slot.known) = (Some(checkpoint), Some(checkpoint));
-                offsets.push((slot.partition, slot.next_undelivered(), self.shared.text_of(checkpoint)));
-            }
-        }
-        if let Err(error) = self.input.commit(offsets.into_iter(), CommitMode::Async) {
+        let due: Vec<(i32, i64, Checkpoint)> = self.slots.values_mut().filter_map(|slot| slot.due(failed)).collect();
+        let offsets =
+            due.iter().map(|(partition, next, checkpoint)| (*partition, *next, self.shared.text_of(*checkpoint)));
+        let handed_over = self.input.commit(offsets, CommitMode::Async);
+        if let Err(error) = &handed_over {
             tracing::debug!(%error, "offsets were not committed");
         }
-    }
-
-    fn note_end(&mut self, partition: i32, end: i64) {
-        let Some(slot) = self.slots.get(&partition) else { return };
-        let Some(engine) = &slot.engine else { return };
-        let watermark = engine.watermark().map_or(0, |at| at.0);
-        self.shared.telemetry.metrics.partition_at(partition, end - engine.next(), watermark);
+        for (partition, _, checkpoint) in due {
+            if let Some(slot) = self.slots.get_mut(&partition) {
+                // What was not taken counts as never committed: the next round tries again, also where nothing moves.
+                slot.committed = handed_over.is_ok().then_some(checkpoint);
+            }
+        }
     }
 }

@@ -20,6 +20,14 @@ pub(super) struct Leaving {
     until: Instant,
 }
 
+impl Leaving {
+    /// What is still on its way out; `None` where nothing is.
+    fn without(mut self, gone: &[i32]) -> Option<Self> {
+        self.partitions.retain(|partition| !gone.contains(partition));
+        (!self.partitions.is_empty()).then_some(self)
+    }
+}
+
 impl Shard {
     /// The group wants partitions back.
     pub(super) fn drain(&mut self, partitions: Vec<i32>) {
@@ -31,6 +39,11 @@ impl Shard {
         }
         tracing::debug!(shard = self.number, ?partitions, "partitions are drained before they go");
         self.leaving = Some(Leaving { partitions, until: Instant::now() + DRAIN });
+    }
+
+    /// These went at once, lost to the group: they are not waited for, and nothing waits for them.
+    pub(super) fn no_longer_leaving(&mut self, gone: &[i32]) {
+        self.leaving = self.leaving.take().and_then(|leaving| leaving.without(gone));
     }
 
     /// Gives them up once they are drained, or time is over.
@@ -48,5 +61,18 @@ impl Shard {
         if let Err(error) = self.input.give_up() {
             tracing::debug!(%error, "partitions were no longer assigned");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_group_lost_meanwhile_is_not_waited_for() {
+        let leaving = |partitions: &[i32]| Leaving { partitions: partitions.to_vec(), until: Instant::now() + DRAIN };
+        let rest = leaving(&[1, 2, 3]).without(&[2]).expect("two are left");
+        assert_eq!(rest.partitions, [1, 3]);
+        assert!(rest.without(&[1, 3, 9]).is_none(), "answers are taken again");
     }
 }

@@ -16,8 +16,10 @@ mod deliver;
 mod housekeeping;
 mod leaving;
 mod letters;
+mod overtaken;
 mod ownership;
 mod poison;
+mod questions;
 mod recover;
 mod restore;
 mod slot;
@@ -26,6 +28,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod waits;
 
 use std::{
     collections::HashMap,

@@ -132,6 +132,7 @@ impl Shard {
                     self.kept(partition, next, replaying);
                 }
                 (Answer::Asked(outcome), Stage::Asking) => self.group_answered(partition, outcome),
+                (Answer::Spanned(span), _) => self.placed(partition, span),
                 _ => {}
             }
         }

@@ -3,9 +3,9 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, Sender, channel},
+        Arc,
+        atomic::AtomicBool,
+        mpsc::{Receiver, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -17,6 +17,7 @@ use super::{
     Shared,
     assignment::Asker,
     claims::Predecessor,
+    questions::Questions,
     restore::{self, Base, Found, Sought},
 };
 use crate::{
@@ -26,15 +27,12 @@ use crate::{
         plan::Logs,
         settle::{Settled, Settling},
     },
-    kafka::tail::{RangeReader, Span, TailError},
+    kafka::tail::{Patience, RangeReader, Span, TailError},
 };
-
-/// How long to wait after a failure before trying again.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// A question.
 #[derive(Clone, Debug)]
-enum Question {
+pub(super) enum Question {
     /// Whom does the partition come from?
     Look,
     /// Read everything up to the epoch.
@@ -43,6 +41,8 @@ enum Question {
     Check { from: i64, epoch: i64 },
     /// Does the group still say that the partition is ours? It hears so with this offset and checkpoint.
     Ask { offset: i64, checkpoint: String },
+    /// Where does the input begin and end?
+    Span,
 }
 
 /// An answer.
@@ -73,6 +73,8 @@ pub enum Answer {
     },
     /// The group answered; where it said no, why.
     Asked(Result<(), KafkaError>),
+    /// Where the input begins and ends.
+    Spanned(Span),
 }
 
 /// Another owner.
@@ -101,15 +103,19 @@ pub struct Ticket {
 
 /// The shard's end of the line.
 pub struct Recoveries {
-    questions: Sender<(Ticket, Question)>,
+    questions: Arc<Questions>,
     answers: Receiver<(Ticket, Answer)>,
 }
 
-/// Threads that answer one shard's questions: one partition without a leader must not keep all others waiting.
+/// Threads that answer one shard's questions.
 const WORKERS: usize = 2;
 
-/// What waits for a worker.
-type Asked = Arc<Mutex<Receiver<(Ticket, Question)>>>;
+/// How long one attempt at a question may wait for a broker that is silent: a partition without a leader goes to the back
+/// of the queue then, so that however many of them there are, the others' questions come round.
+const PATIENCE: Patience = Patience { asking: Duration::from_secs(2), reading: Duration::from_secs(15) };
+
+/// How long after a question is asked a place in the input is looked at: what was fetched before is taken by then.
+const DOUBT: Duration = Duration::from_millis(500);
 
 struct Worker {
     shared: Shared,
@@ -129,15 +135,14 @@ impl Recoveries {
     /// # Errors
     /// A thread cannot be started.
     pub fn start(shard: usize, shared: &Shared, asker: &Asker) -> Result<Self, TailError> {
-        let (questions, asked) = channel();
-        let asked = Asked::new(Mutex::new(asked));
+        let questions = Arc::new(Questions::default());
         let (answer, answers) = channel();
         for number in 0..WORKERS {
-            let worker = Worker { shared: shared.clone(), asker: asker.clone(), readers: None };
-            let (asked, answer) = (Arc::clone(&asked), answer.clone());
+            let mut worker = Worker { shared: shared.clone(), asker: asker.clone(), readers: None };
+            let (questions, answer) = (Arc::clone(&questions), answer.clone());
             let spawned = thread::Builder::new()
                 .name(format!("recover-{shard}-{number}"))
-                .spawn(move || worker.work(&asked, &answer));
+                .spawn(move || questions.work(&answer, |ticket, question| worker.find(ticket, question)));
             spawned.map_err(|error| TailError::Client(format!("a recovery thread cannot be started: {error}")))?;
         }
         Ok(Self { questions, answers })
@@ -145,68 +150,43 @@ impl Recoveries {
 
     /// Asks whom a partition comes from.
     pub fn look(&self, ticket: Ticket) {
-        self.ask(ticket, Question::Look);
+        self.questions.ask(ticket, Question::Look, Duration::ZERO);
     }
 
     /// Asks to settle a partition taken with `epoch`.
     pub fn settle(&self, ticket: Ticket, epoch: i64) {
-        self.ask(ticket, Question::Settle { epoch });
+        self.questions.ask(ticket, Question::Settle { epoch }, Duration::ZERO);
     }
 
     /// Asks what lies from `from` on.
     pub fn check(&self, ticket: Ticket, from: i64, epoch: i64) {
-        self.ask(ticket, Question::Check { from, epoch });
+        self.questions.ask(ticket, Question::Check { from, epoch }, Duration::ZERO);
     }
 
     /// Asks the group whether the partition is still ours: it is told `offset` and `checkpoint`.
     pub fn ask_group(&self, ticket: Ticket, offset: i64, checkpoint: String) {
-        self.ask(ticket, Question::Ask { offset, checkpoint });
+        self.questions.ask(ticket, Question::Ask { offset, checkpoint }, Duration::ZERO);
     }
 
-    /// The next answer, if one is there.
+    /// Asks, in a moment, where the input begins and ends.
+    pub fn span(&self, ticket: Ticket) {
+        self.questions.ask(ticket, Question::Span, DOUBT);
+    }
+
+    /// An answer, where one has come.
     pub fn answer(&self) -> Option<(Ticket, Answer)> {
         self.answers.try_recv().ok()
     }
+}
 
-    fn ask(&self, ticket: Ticket, question: Question) {
-        let partition = ticket.partition;
-        if self.questions.send((ticket, question)).is_err() {
-            tracing::error!(partition, "the recovery thread is gone; the partition stands still");
-        }
+impl Drop for Recoveries {
+    fn drop(&mut self) {
+        self.questions.close();
     }
 }
 
 impl Worker {
-    /// Answers until the shard hangs up.
-    fn work(mut self, asked: &Asked, answer: &Sender<(Ticket, Answer)>) {
-        loop {
-            // The guard is dropped before the question is worked on.
-            let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok((ticket, question)) = next else { return };
-            if let Some(found) = self.until_answered(&ticket, &question)
-                && answer.send((ticket, found)).is_err()
-            {
-                return;
-            }
-        }
-    }
-
-    /// Tries until it has an answer; `None` when nobody waits for it any more.
-    fn until_answered(&mut self, ticket: &Ticket, question: &Question) -> Option<Answer> {
-        while !ticket.abandoned.load(Ordering::Relaxed) {
-            match self.try_to_answer(ticket, question) {
-                Ok(answer) => return Some(answer),
-                Err(TailError::Stopped) => return None,
-                Err(error) => {
-                    tracing::warn!(partition = ticket.partition, %error, "recovery is tried again");
-                    thread::sleep(AGAIN);
-                }
-            }
-        }
-        None
-    }
-
-    fn try_to_answer(&mut self, ticket: &Ticket, question: &Question) -> Result<Answer, TailError> {
+    fn find(&mut self, ticket: &Ticket, question: &Question) -> Result<Answer, TailError> {
         let Ticket { partition, abandoned, .. } = ticket;
         match question {
             // A refusal is an answer, too: the slot asks again by itself.
@@ -222,14 +202,16 @@ impl Worker {
                 readers.settle(ticket, *epoch, shared)
             }
             Question::Check { from, epoch } => self.readers()?.0.check(*partition, *from, *epoch, abandoned),
+            Question::Span => self.readers()?.0.transactions.span(*partition, abandoned).map(Answer::Spanned),
         }
     }
 
     fn readers(&mut self) -> Result<(&mut Readers, &Shared), TailError> {
         if self.readers.is_none() {
             let Config { kafka, topics, .. } = &*self.shared.config;
-            let transactions = RangeReader::of_group(kafka, &topics.transactions)?;
-            self.readers = Some(Readers { transactions, verdicts: RangeReader::open(kafka, &topics.verdicts)? });
+            let transactions = RangeReader::of_group(kafka, &topics.transactions)?.with(PATIENCE);
+            let verdicts = RangeReader::open(kafka, &topics.verdicts)?.with(PATIENCE);
+            self.readers = Some(Readers { transactions, verdicts });
         }
         let readers = self.readers.as_mut().expect("made just above where it was missing");
         Ok((readers, &self.shared))
@@ -240,6 +222,9 @@ impl Readers {
     /// From the newest snapshot that fits, or from the logs' starts.
     fn settle(&mut self, ticket: &Ticket, epoch: i64, shared: &Shared) -> Result<Answer, TailError> {
         let (partition, stop) = (ticket.partition, &*ticket.abandoned);
+        // A snapshot is not read in vain while one of the two has no leader.
+        self.verdicts.span(partition, stop)?;
+        self.transactions.span(partition, stop)?;
         match restore::newest(self, shared, ticket, epoch)? {
             Sought::Found(found) => {
                 let Found { base, settled, logs } = *found;

@@ -11,7 +11,7 @@ use std::{
 
 use rdkafka::error::KafkaError;
 
-use super::recover::Ticket;
+use super::{recover::Ticket, waits::Delays};
 use crate::engine::{
     chain::Chain, checkpoint::Checkpoint, decisions::Decisions, delivery::is_delivered_below, partition::Partition,
     settle::Witness,
@@ -132,6 +132,10 @@ pub struct Slot {
     pub committed: Option<Checkpoint>,
     /// The newest one known: that, or the one at which the past was settled.
     pub known: Option<Checkpoint>,
+    /// The next input offset when it was asked whether the input still has it.
+    pub doubted: Option<i64>,
+    /// How late it is.
+    pub delays: Delays,
     abandoned: Abandoned,
 }
 
@@ -169,6 +173,8 @@ impl Slot {
             restored_age: None,
             committed: None,
             known: None,
+            doubted: None,
+            delays: Delays::default(),
             abandoned: Abandoned::default(),
         }
     }
@@ -201,6 +207,14 @@ impl Slot {
         Some(Checkpoint { next: chain.next(), epoch: chain.epoch(), last: self.delivered })
     }
 
+    /// What is to be committed: the next offset and the checkpoint, where that is more than the group was given, or
+    /// `again`.
+    pub fn due(&mut self, again: bool) -> Option<(i32, i64, Checkpoint)> {
+        let checkpoint = self.checkpoint().filter(|checkpoint| again || self.committed != Some(*checkpoint))?;
+        self.known = Some(checkpoint);
+        Some((self.partition, self.next_undelivered(), checkpoint))
+    }
+
     /// The next input offset to be judged, all below it being settled or acknowledged.
     pub fn next_undelivered(&self) -> i64 {
         let state = self.engine.as_ref().map_or(0, Partition::next);
@@ -226,5 +240,27 @@ impl Slot {
     /// The epoch held, once claimed.
     pub fn epoch(&self) -> Option<i64> {
         self.chain.map(|chain| chain.epoch())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_due_until_the_group_has_it_also_of_an_idle_partition() {
+        let mut slot = Slot::new(3, 1);
+        assert_eq!(slot.due(true), None, "nothing is settled yet");
+        slot.chain = Some(Chain::starting(7));
+        slot.stage = Stage::Live;
+        slot.delivered = 4;
+        let (partition, next, checkpoint) = slot.due(false).expect("it is more than nothing");
+        assert_eq!((partition, next), (3, 5));
+        assert!(slot.due(false).is_some(), "nobody has taken it");
+        slot.committed = Some(checkpoint);
+        assert!(slot.due(false).is_none(), "idle since");
+        assert!(slot.due(true).is_some(), "the group has said that it failed");
+        slot.delivered = 5;
+        assert!(slot.due(false).is_some());
     }
 }

@@ -15,7 +15,7 @@ use super::{
     letters::DeadLetters,
     ownership::wall_time,
     poison::guarded,
-    slot::{Held, Slot, Stage},
+    slot::{Held, Slot},
     step::{Pending, step},
 };
 use crate::{
@@ -124,15 +124,9 @@ impl Shard {
         match (&error, code) {
             (KafkaError::MessageConsumptionFatal(_), _) => Err(self.ended(&error)),
             (_, Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => {
-                // Retention overtook a partition that was about to be read: its plan is made anew.
-                tracing::warn!(%error, "a place in the input is gone; recovering its partitions anew");
-                let stuck: Vec<i32> = self
-                    .slots
-                    .values()
-                    .filter(|slot| matches!(slot.stage, Stage::Replaying { .. } | Stage::Live))
-                    .map(|slot| slot.partition)
-                    .collect();
-                stuck.into_iter().for_each(|partition| self.claim_anew(partition, Duration::from_secs(1)));
+                // Retention overtook a partition that was about to be read. The client does not say which.
+                tracing::warn!(%error, "a place in the input is gone; looking for its partition");
+                self.doubt_places();
                 Ok(())
             }
             (

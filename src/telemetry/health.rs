@@ -1,6 +1,6 @@
 //! Alive and ready. Alive is judged by progress: every shard turned lately, and so did the follower of the verdict tail
 //! and the sink, where this process has them. Ready is no shard yet to join, no broker
-//! out of reach, no partition recovering or refused; each reason against it is told in words.
+//! out of reach, no partition recovering, refused or late; each reason against it is told in words.
 //!
 //! Not a supervisor: it never acts on what it knows.
 
@@ -13,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Metrics;
+use super::{
+    Metrics,
+    delay::{self, Delay},
+};
 use crate::domain::transaction::wire_enum;
 
 /// What has not turned for so long is stuck: far above any turn, below what an orchestrator tolerates.
@@ -84,6 +87,8 @@ struct State {
     partitions: BTreeMap<i32, (PartitionState, Option<String>)>,
     /// Which shard took a partition last.
     holders: BTreeMap<i32, usize>,
+    /// How late partitions are, by shard.
+    delays: BTreeMap<usize, Vec<Delay>>,
     /// Anything else that speaks against readiness, by what it is about.
     held: BTreeMap<&'static str, String>,
 }
@@ -163,6 +168,11 @@ impl Health {
         gone
     }
 
+    /// How late a shard's partitions are; those it does not name are not.
+    pub fn delayed(&self, shard: usize, delays: Vec<Delay>) {
+        self.state().delays.insert(shard, delays);
+    }
+
     /// Anything else that speaks against readiness, such as [`TOPICS`]; `None` clears it. True where that is news.
     pub fn hold(&self, about: &'static str, why: Option<String>) -> bool {
         let held = &mut self.state().held;
@@ -240,8 +250,9 @@ impl Health {
             let why = why.as_deref().unwrap_or("no reason given");
             reason("a partition is refused", format!("partition {partition} is refused: {why}"))
         });
+        let late = delay::reasons(state.delays.values().flatten());
         let held = held(&state, wanted);
-        joining.chain(down).chain(recovering).chain(waiting).chain(refused).chain(held).collect()
+        joining.chain(down).chain(recovering).chain(waiting).chain(refused).chain(late).chain(held).collect()
     }
 
     /// Sets the gauges that follow from health, so that there is one truth.

@@ -13,6 +13,7 @@ use prometheus::{
 };
 
 use super::feed::FeedMetrics;
+use super::http::HttpMetrics;
 use super::sink::SinkMetrics;
 use super::snapshot::SnapshotMetrics;
 use crate::domain::transaction::wire_enum;
@@ -51,9 +52,6 @@ const LATENCY_BUCKETS: &[f64] = &[0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.20
 /// Seconds; from an empty log to hours of it.
 const RECOVER_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0];
 
-/// Seconds; the service levels' edges, with a request's longest time above.
-const HTTP_BUCKETS: &[f64] = &[0.001, 0.005, 0.010, 0.025, 0.050, 0.100, 0.200, 0.5, 1.0, 5.0, 15.0];
-
 /// How many institutions are told apart in a label; the others are `other`.
 const MAX_INSTITUTIONS: usize = 64;
 
@@ -74,6 +72,8 @@ pub struct Metrics {
     lag: IntGaugeVec,
     watermark: GaugeVec,
     undelivered: IntGaugeVec,
+    undelivered_age: GaugeVec,
+    lag_seconds: GaugeVec,
     pub(super) partitions: IntGaugeVec,
     pub(super) broker_up: IntGauge,
     pub(super) epochs_taken: IntCounter,
@@ -89,11 +89,8 @@ pub struct Metrics {
     phones: IntGaugeVec,
     crowded: IntGaugeVec,
     state_bytes: IntGaugeVec,
-    http_requests: IntCounterVec,
-    http_seconds: HistogramVec,
-    http_in_flight: IntGauge,
-    http_connections: IntGauge,
-    http_refused: IntCounter,
+    /// The HTTP interface's.
+    pub http: HttpMetrics,
     /// The live feed's.
     pub feed: FeedMetrics,
     /// The sink's.
@@ -112,6 +109,8 @@ impl Metrics {
         let seconds = "Greatest event time of the partition, seconds since 1970";
         let mismatches = "Recoveries whose replay came to other features than the log's newest verdict";
         let crowded = "Phones with four fifths of windows.ring_cap events or more";
+        let late = "Seconds that the partition's oldest record not yet taken was seen to wait";
+        let undelivered_age = "Seconds that the partition's oldest verdict has waited for its acknowledgement";
         Self {
             events: counters(&to, "sentra_events_total", "Verdicts by kind", "kind"),
             flags: counters(&to, "sentra_event_flags_total", "Verdicts by flag", "flag"),
@@ -121,8 +120,10 @@ impl Metrics {
             institutions: Arc::default(),
             stages: Stage::ALL.iter().map(|stage| stages.with_label_values(&[stage.as_str()])).collect(),
             lag: gauge_of(&to, "sentra_lag_records", lag, &["partition"]),
-            watermark: added(&to, GaugeVec::new(Opts::new("sentra_watermark_seconds", seconds), &["partition"])),
+            watermark: seconds_of(&to, "sentra_watermark_seconds", seconds, "partition"),
             undelivered: gauge_of(&to, "sentra_undelivered", "Verdicts not yet acknowledged", &["partition"]),
+            undelivered_age: seconds_of(&to, "sentra_undelivered_age_seconds", undelivered_age, "partition"),
+            lag_seconds: seconds_of(&to, "sentra_lag_seconds", late, "partition"),
             partitions: gauge_of(&to, "sentra_partitions", "Partitions owned, by state", &["state"]),
             broker_up: added(&to, IntGauge::new("sentra_broker_up", "1 while every shard reaches a broker")),
             epochs_taken: counter(&to, "sentra_epochs_taken_total", "Owner records appended"),
@@ -143,27 +144,7 @@ impl Metrics {
             crowded: gauge_of(&to, "sentra_phones_near_cap", crowded, &["shard"]),
             phones: gauge_of(&to, "sentra_phones", "Phones in memory", &["shard"]),
             state_bytes: gauge_of(&to, "sentra_state_bytes", "Bytes of state in memory", &["shard", "part"]),
-            http_requests: added(
-                &to,
-                IntCounterVec::new(
-                    Opts::new("sentra_http_requests_total", "Requests by route and status"),
-                    &["route", "status"],
-                ),
-            ),
-            http_seconds: histograms(
-                &to,
-                "sentra_http_request_seconds",
-                "Time from a request's head to its answer",
-                HTTP_BUCKETS,
-                "route",
-            ),
-            http_in_flight: added(&to, IntGauge::new("sentra_http_in_flight", "Requests under way")),
-            http_connections: added(&to, IntGauge::new("sentra_http_connections", "Open connections")),
-            http_refused: counter(
-                &to,
-                "sentra_http_refused_connections_total",
-                "Connections closed for being too many",
-            ),
+            http: HttpMetrics::new(&to),
             feed: FeedMetrics::new(&to),
             sink: SinkMetrics::new(&to),
             snapshot: SnapshotMetrics::new(&to),
@@ -193,6 +174,13 @@ impl Metrics {
         self.undelivered.with_label_values(&[&partition.to_string()]).set(clamped(verdicts));
     }
 
+    /// How long a partition's oldest unacknowledged verdict, and its oldest record not yet taken, have waited.
+    pub fn delays(&self, partition: i32, verdicts: Duration, records: Duration) {
+        let label = partition.to_string();
+        self.undelivered_age.with_label_values(&[&label]).set(verdicts.as_secs_f64());
+        self.lag_seconds.with_label_values(&[&label]).set(records.as_secs_f64());
+    }
+
     /// A partition left this process: its gauges go, for another process reports them now.
     pub fn partition_gone(&self, partition: i32) {
         let label = partition.to_string();
@@ -200,6 +188,8 @@ impl Metrics {
         let _ = self.lag.remove_label_values(&[&label]);
         let _ = self.watermark.remove_label_values(&[&label]);
         let _ = self.undelivered.remove_label_values(&[&label]);
+        let _ = self.undelivered_age.remove_label_values(&[&label]);
+        let _ = self.lag_seconds.remove_label_values(&[&label]);
         self.snapshot.partition_gone(partition);
     }
 
@@ -215,27 +205,6 @@ impl Metrics {
     /// How many of a shard's phones have nearly as many events as a ring keeps.
     pub fn crowded(&self, shard: usize, phones: usize) {
         self.crowded.with_label_values(&[&shard.to_string()]).set(clamped(phones));
-    }
-
-    /// A request was answered; `route` as it is declared, never as it was asked for.
-    pub fn http(&self, route: &str, status: u16, took: Duration) {
-        self.http_requests.with_label_values(&[route, &status.to_string()]).inc();
-        self.http_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
-    }
-
-    /// Requests that came (1) or went (-1).
-    pub fn http_in_flight(&self, change: i64) {
-        self.http_in_flight.add(change);
-    }
-
-    /// Connections that came (1) or went (-1).
-    pub fn http_connections(&self, change: i64) {
-        self.http_connections.add(change);
-    }
-
-    /// A connection too many was closed.
-    pub fn http_refused(&self) {
-        self.http_refused.inc();
     }
 
     /// Whether a metric of that name is registered, with whatever labels.
@@ -298,10 +267,14 @@ pub(super) fn gauge_of(to: &Registry, name: &str, help: &str, labels: &[&str]) -
     added(to, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
+fn seconds_of(to: &Registry, name: &str, help: &str, label: &str) -> GaugeVec {
+    added(to, GaugeVec::new(Opts::new(name, help), &[label]))
+}
+
 pub(super) fn histogram(to: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
     added(to, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
 }
 
-fn histograms(to: &Registry, name: &str, help: &str, buckets: &[f64], label: &str) -> HistogramVec {
+pub(super) fn histograms(to: &Registry, name: &str, help: &str, buckets: &[f64], label: &str) -> HistogramVec {
     added(to, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), &[label]))
 }

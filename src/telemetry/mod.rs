@@ -5,9 +5,11 @@
 //! Invariant: labels are closed or bounded sets, and no phone number is ever in a label or a log line. Telemetry
 //! decides nothing: scoring never waits for it and never reads it.
 
+mod delay;
 pub mod facts;
 mod feed;
 mod health;
+mod http;
 mod log;
 mod metrics;
 mod panics;
@@ -20,6 +22,7 @@ mod tests;
 #[cfg(test)]
 mod watch_tests;
 
+pub use delay::{Delay, UNDELIVERED_FOR};
 pub use facts::Fact;
 pub use feed::FeedMetrics;
 pub use health::{Health, Loop, PartitionState, Reason, STUCK_AFTER, TOPICS, VERDICT_TAIL};

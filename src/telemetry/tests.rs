@@ -73,6 +73,22 @@ fn readiness_tells_every_reason_and_ends_when_the_last_is_gone() {
 }
 
 #[test]
+fn partitions_that_are_late_speak_against_readiness_until_their_shard_says_otherwise() {
+    let telemetry = Telemetry::new(0);
+    let now = Instant::now();
+    let late = |partition| Delay { partition, verdicts: UNDELIVERED_FOR, ..Delay::default() };
+    telemetry.health.delayed(0, vec![late(3)]);
+    telemetry.health.delayed(1, vec![late(4), Delay { partition: 5, ..Delay::default() }]);
+    let reasons: Vec<String> = telemetry.health.unready(now).into_iter().map(|reason| reason.words).collect();
+    assert_eq!(reasons, ["verdicts not acknowledged: partitions 3, 4 (for 5 s)"]);
+    assert_eq!(telemetry.health.unready_of("score", now).len(), 1);
+    assert!(telemetry.health.unready_of("serve", now).is_empty(), "another role's");
+    telemetry.health.delayed(0, Vec::new());
+    telemetry.health.delayed(1, vec![Delay { partition: 5, ..Delay::default() }]);
+    assert!(telemetry.health.unready(now).is_empty());
+}
+
+#[test]
 fn liveness_is_progress_of_every_shard() {
     let (telemetry, server) = serving(2);
     assert_eq!(get(server.address(), "/livez").0, 200);
@@ -137,6 +153,7 @@ fn facts_and_tallies_arrive_in_the_metrics() {
     tally.flush();
     telemetry.metrics.stage(Stage::Score, Duration::from_micros(80));
     telemetry.metrics.partition_at(5, 12, 1_700_000_000_500);
+    telemetry.metrics.delays(5, Duration::from_millis(1_500), Duration::from_secs(40));
     telemetry.metrics.state(0, 3, 1_000, 400);
     telemetry.emit(RecoveryStarted { partition: 5, shard: 0 });
     telemetry.emit(EpochTaken { partition: 5, epoch: 9 });
@@ -164,6 +181,8 @@ fn facts_and_tallies_arrive_in_the_metrics() {
         "sentra_lag_records{partition=\"5\"} 12",
         "sentra_watermark_seconds{partition=\"5\"} 1700000000.5",
         "sentra_undelivered{partition=\"5\"} 10000",
+        "sentra_undelivered_age_seconds{partition=\"5\"} 1.5",
+        "sentra_lag_seconds{partition=\"5\"} 40",
         "sentra_partitions{state=\"paused\"} 1",
         "sentra_partitions{state=\"running\"} 0",
         "sentra_epochs_taken_total 1",

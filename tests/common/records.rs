@@ -25,6 +25,8 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
     /// Its headers in order.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Its Kafka timestamp.
+    pub timestamp_ms: Option<i64>,
 }
 
 impl Record {
@@ -75,6 +77,7 @@ impl Follower {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
             headers,
+            timestamp_ms: message.timestamp().to_millis(),
         };
         self.records[message.partition() as usize].push(record);
         true

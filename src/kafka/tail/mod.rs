@@ -23,7 +23,7 @@ use rdkafka::{
 pub use error::TailError;
 pub use follow::Counts;
 pub use position::{NoCursor, Position, Positions};
-pub use range::{RangeReader, Span};
+pub use range::{Patience, RangeReader, Span};
 
 use super::{
     client::{Session, describe, is_refused_credentials, is_transient},

@@ -47,6 +47,22 @@ pub struct RangeReader {
     topic: String,
     /// Whether a read is under way, so that the queue may hold records.
     reading: bool,
+    patience: Patience,
+}
+
+/// How long a partition's broker may stay silent before the reader says [`TailError::Away`]; for ever by default.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// While a question about offsets is asked.
+    pub asking: Duration,
+    /// Between two records of a read.
+    pub reading: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { asking: Duration::MAX, reading: Duration::MAX }
+    }
 }
 
 impl RangeReader {
@@ -69,14 +85,21 @@ impl RangeReader {
     fn made(client: &ClientConfig, topic: &str) -> Result<Self, TailError> {
         let consumer =
             client.create_with_context(Session::default()).map_err(|error: KafkaError| TailError::client(&error))?;
-        Ok(Self { consumer, topic: topic.to_owned(), reading: false })
+        Ok(Self { consumer, topic: topic.to_owned(), reading: false, patience: Patience::default() })
     }
 
-    /// The partition's first offset and its end, as its leader has them now. Asks again until `stop`.
+    /// The same reader, which gives up where nobody answers for so long.
+    #[must_use]
+    pub fn with(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The partition's first offset and its end, as its leader has them now. Asks again until `stop`, or patience ends.
     ///
     /// # Errors
-    /// Stopped, or the broker refuses for good.
+    /// Stopped, away, or the broker refuses for good.
     pub fn span(&mut self, partition: i32, stop: &AtomicBool) -> Result<Span, TailError> {
+        let began = Instant::now();
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(TailError::Stopped);
@@ -92,6 +115,9 @@ impl RangeReader {
                             return Err(self.refused(&error));
                         }
                     }
+                    if began.elapsed() >= self.patience.asking {
+                        return Err(self.away(partition, &error));
+                    }
                     tracing::debug!(topic = %self.topic, partition, %error, "offsets are asked for again");
                     std::thread::sleep(PAUSE);
                 }
@@ -101,11 +127,12 @@ impl RangeReader {
     }
 
     /// The metadata of the offset that the group committed for the partition; `None` where it committed none. Asks
-    /// again until `stop`.
+    /// again until `stop`, or patience ends.
     ///
     /// # Errors
-    /// Stopped, or the broker refuses for good.
+    /// Stopped, away, or the broker refuses for good.
     pub fn committed(&mut self, partition: i32, stop: &AtomicBool) -> Result<Option<String>, TailError> {
+        let began = Instant::now();
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(TailError::Stopped);
@@ -116,6 +143,9 @@ impl RangeReader {
             match told.and_then(|list| self.metadata(&list, partition)) {
                 Ok(metadata) => return Ok(metadata),
                 Err(error) if is_transient(&error) => {
+                    if began.elapsed() >= self.patience.asking {
+                        return Err(self.away(partition, &error));
+                    }
                     tracing::debug!(topic = %self.topic, partition, %error, "the group's offset is asked for again");
                     std::thread::sleep(PAUSE);
                 }
@@ -133,10 +163,10 @@ impl RangeReader {
 
     /// Hands over offset and value of each record of `partition` in [from, to_exclusive), in order. Returns once
     /// nothing below `to_exclusive` is left, also where its last offsets hold no records. Goes on through lost
-    /// connections and elections until `stop`.
+    /// connections and elections until `stop`, or patience ends.
     ///
     /// # Errors
-    /// Stopped; `from` is gone; the log ends below `to_exclusive` and stays so for half a minute; or the broker
+    /// Stopped; away; `from` is gone; the log ends below `to_exclusive` and stays so for half a minute; or the broker
     /// refuses for good. What was handed over until then was right.
     pub fn read_range(
         &mut self,
@@ -184,13 +214,18 @@ impl RangeReader {
         each: &mut impl FnMut(&BorrowedMessage<'_>),
     ) -> Result<(), TailError> {
         let mut short_since: Option<Instant> = None;
+        let mut heard = Instant::now();
         while range.next < range.to {
             if stop.load(Ordering::Relaxed) {
                 return Err(TailError::Stopped);
             }
+            if heard.elapsed() >= self.patience.reading {
+                return Err(self.away(range.partition, &KafkaError::MessageConsumption(Code::OperationTimedOut)));
+            }
             match self.consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     short_since = None;
+                    heard = Instant::now();
                     if message.offset() < range.to {
                         each(&message);
                     }
@@ -199,6 +234,7 @@ impl RangeReader {
                 // The broker has nothing more, and had the whole range when it was asked: the rest holds no records.
                 Some(Err(KafkaError::PartitionEOF(_))) if range.reachable => return Ok(()),
                 Some(Err(KafkaError::PartitionEOF(_))) => {
+                    heard = Instant::now();
                     short_since.get_or_insert_with(Instant::now);
                     self.reach(range, stop)?;
                 }
@@ -261,6 +297,10 @@ impl RangeReader {
             Some(reason) if session.credentials_refused() => TailError::Topic { topic, reason },
             _ => TailError::Topic { topic, reason: describe(error) },
         }
+    }
+
+    fn away(&self, partition: i32, error: &KafkaError) -> TailError {
+        TailError::Away { topic: self.topic.clone(), reason: format!("partition {partition}: {}", describe(error)) }
     }
 
     fn gone(&self, partition: i32, wanted: i64, span: Span) -> TailError {

@@ -68,8 +68,8 @@ impl Sink {
                     self.clocks.compare = Instant::now();
                 }
                 Notice::Connected(ends) => {
-                    for (partition, end) in ends {
-                        self.slots.entry(partition).and_modify(|slot| slot.end = slot.end.max(end));
+                    for (partition, ends) in ends {
+                        self.slots.entry(partition).and_modify(|slot| slot.end = slot.end.max(ends.end));
                     }
                 }
             }
