@@ -13,8 +13,10 @@ pub mod feed;
 pub mod line;
 pub mod postgres;
 pub mod produce;
+pub mod proxy;
 pub mod records;
 pub mod rows;
+pub mod steady;
 
 use std::env;
 use std::process;
@@ -25,6 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 /// Generous: a broker beside a busy compiler may be slow.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -89,6 +92,21 @@ pub fn create_topic(name: &str, partitions: i32, settings: &[(&str, &str)]) {
     let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
     let results = block_on(admin().create_topics([&topic], &patient())).expect("create_topics");
     assert_eq!(results, [Ok(name.to_owned())]);
+    await_topic(name);
+}
+
+/// The controller has the topic at once; on a busy machine the broker learns of it later.
+pub fn await_topic(name: &str) {
+    let consumer: BaseConsumer = client(&[("bootstrap.servers", kafka())]).create().expect("a consumer");
+    line::until(
+        PATIENCE,
+        || format!("topic {name}"),
+        || {
+            let metadata = consumer.fetch_metadata(Some(name), PATIENCE).ok()?;
+            let topic = metadata.topics().first()?;
+            (topic.error().is_none() && !topic.partitions().is_empty()).then_some(())
+        },
+    );
 }
 
 /// Deletes a topic.
