@@ -32,6 +32,12 @@ const ABSENT: Duration = Duration::from_secs(32);
 /// What a stop may take, from the signal to the process's end.
 const STOP: Duration = Duration::from_secs(10);
 
+/// Longer than a session, and than any hiccup.
+const FROZEN: Duration = Duration::from_secs(30);
+
+/// What memory may grow by while nothing can be delivered.
+const MOST_MORE_MIB: u64 = 64;
+
 /// How input ends.
 #[derive(Clone, Copy, PartialEq)]
 enum Ending {
@@ -132,13 +138,22 @@ fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
     println!("complaints over two outages:\n{}", process.complaints().join("\n"));
 
     phase(start, "Hanging for a while");
-    // Hanging for a while.
+    // Hanging for a while: connections stay up, and nothing comes.
     broker.services("freeze");
-    let frozen_at = judged(&process);
-    thread::sleep(Duration::from_secs(2));
+    let (frozen_at, rss, began) = (judged(&process), process.rss_mib(), Instant::now());
+    let said = process.await_unready("has not answered for", FROZEN);
+    println!("not ready {:.1} s after the broker froze: {said}", began.elapsed().as_secs_f64());
+    while began.elapsed() < FROZEN {
+        assert_eq!(process.get("/livez").map(|answer| answer.code), Some(200), "waiting is no failure");
+        assert!(!process.is_ready(), "it says so as long as it lasts");
+        thread::sleep(Duration::from_millis(500));
+    }
     println!("{} more verdicts made while the broker hung", judged(&process) - frozen_at);
+    assert!(process.rss_mib() < rss + MOST_MORE_MIB, "{} MiB, {rss} before", process.rss_mib());
     broker.services("thaw");
     await_progress(&process);
+    soon("readiness", || process.is_ready());
+    assert_eq!(lines(&process, "no broker reached"), 3, "one line more:\n{}", process.log());
     over.store(true, Ordering::Relaxed);
     coming.join().expect("the input");
 
@@ -159,7 +174,7 @@ fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
         reading.follow(records);
         reading.assert_exact(partition, *end);
     }
-    println!("{sum} records judged over two outages");
+    println!("{sum} records judged over three outages");
 
     phase(start, "A stop while it hangs ends");
     // A stop while it hangs ends within its time, and at once when asked twice.

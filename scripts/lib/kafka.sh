@@ -2,6 +2,11 @@
 # One real Apache Kafka node (KRaft, broker and controller in one process) in a private folder, from Maven's jars.
 # Plaintext on loopback is the super user's, for tests; SASL_SSL with SCRAM-SHA-512 obeys the access list below.
 # Reads KAFKA_HOME_DIR (the folder); expects common.sh, process.sh, ports.sh and tls.sh.
+#
+# Two variables are for tests of what goes wrong between nodes and clients:
+# SENTRA_KAFKA_PROXY_PORT is told to the clients of the PROXIED listener as its port: whoever listens there passes it on.
+# SENTRA_KAFKA_JOIN names the services folder of a node that runs: this one becomes the cluster's second broker (node 2,
+# no controller, plaintext only), which may be stopped without the cluster losing its mind.
 
 KAFKA_POM="$SENTRA_ROOT/deploy/kafka/pom.xml"
 # Alone on 2 cores it takes 3 to 7 s; beside a busy compiler, half a minute was seen.
@@ -58,10 +63,28 @@ kafka_java() { java -cp "$(kafka_jars)/*" "$@"; }
 
 # --- Configuration ---------------------------------------------------------------------------------------------------
 
-# Writes server.properties for the ports $1 (plaintext), $2 (SASL_SSL) and $3 (controller).
+# Writes server.properties for the ports $1 (plaintext), $2 (SASL_SSL), $3 (controller) and $4 (proxied).
 kafka_configure() {
-    kafka_listeners "$@" >"$KAFKA_HOME_DIR/server.properties"
+    if kafka_joins; then kafka_second "$@"; else kafka_listeners "$@"; fi >"$KAFKA_HOME_DIR/server.properties"
     kafka_single_node >>"$KAFKA_HOME_DIR/server.properties"
+}
+
+kafka_joins() { [ -n "${SENTRA_KAFKA_JOIN:-}" ]; }
+
+kafka_second() {
+    local first
+    read -r -a first <"$SENTRA_KAFKA_JOIN/kafka/ports"
+    cat <<PROPERTIES
+process.roles=broker
+node.id=2
+controller.quorum.bootstrap.servers=127.0.0.1:${first[2]}
+listeners=PLAINTEXT://127.0.0.1:$1
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+PROPERTIES
 }
 
 kafka_listeners() {
@@ -69,9 +92,9 @@ kafka_listeners() {
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:$3
-listeners=PLAINTEXT://127.0.0.1:$1,SASL_SSL://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
-advertised.listeners=PLAINTEXT://127.0.0.1:$1,SASL_SSL://localhost:$2,CONTROLLER://127.0.0.1:$3
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$1,SASL_SSL://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3,PROXIED://127.0.0.1:$4
+advertised.listeners=PLAINTEXT://127.0.0.1:$1,SASL_SSL://localhost:$2,CONTROLLER://127.0.0.1:$3,PROXIED://127.0.0.1:${SENTRA_KAFKA_PROXY_PORT:-$4}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 
@@ -135,6 +158,12 @@ kafka_scram() { printf 'SCRAM-SHA-512=[name=%s,password=%s]' "$1" "$(kafka_passw
 kafka_cluster_id() { printf 's%s\n' "$(openssl rand -base64 16 | tr '+/' '-_' | cut -c 2-22)"; }
 
 kafka_format() {
+    if kafka_joins; then
+        kafka_java -Xshare:auto -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format \
+            -t "$(sed -n 's/^cluster.id=//p' "$SENTRA_KAFKA_JOIN/kafka/data/meta.properties")" \
+            -c "$KAFKA_HOME_DIR/server.properties"
+        return
+    fi
     kafka_java -Xshare:auto -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format --standalone \
         -t "$(kafka_cluster_id)" \
         -c "$KAFKA_HOME_DIR/server.properties" \
@@ -144,6 +173,8 @@ kafka_format() {
 # Least privilege for the user `sentra`. Kafka lets Read and Write imply Describe, and Write imply idempotent writing.
 kafka_grant() {
     [ ! -e "$KAFKA_HOME_DIR/granted" ] || return 0
+    # The cluster has them from its first node.
+    if kafka_joins; then return 0; fi
     local reading writing
     kafka_allow "$1" Read --topic "$KAFKA_SASL_TRANSACTIONS" --topic "$KAFKA_SASL_VERDICTS" --group "$KAFKA_SASL_GROUP" &
     reading=$!
@@ -191,11 +222,11 @@ kafka_end() {
         die "the Kafka of $KAFKA_HOME_DIR (pid $(process_alive "$(kafka_pid_file)")) does not end, not even by SIGKILL: its disk may hang"
 }
 
-# One attempt to start on ports that were free a moment ago: the plaintext, SASL_SSL and controller ports.
+# One attempt to start on ports that were free a moment ago: the plaintext, SASL_SSL, controller and proxied ports.
 kafka_try() {
     local ports
-    ports="$(ports_of "$KAFKA_HOME_DIR/ports" 3)" || die "no free ports from $PORT_LOWEST on: end what listens there"
-    # shellcheck disable=SC2086  # three numbers, three arguments
+    ports="$(ports_of "$KAFKA_HOME_DIR/ports" 4)" || die "no free ports from $PORT_LOWEST on: end what listens there"
+    # shellcheck disable=SC2086  # four numbers, four arguments
     set -- $ports
     kafka_configure "$@"
     kafka_init
@@ -222,7 +253,7 @@ kafka_start() {
 
 kafka_running() { process_alive "$(kafka_pid_file)" >/dev/null && kafka_answers "127.0.0.1:$(kafka_port 1)"; }
 
-# Prints port number $1 of the three.
+# Prints port number $1 of the four.
 kafka_port() {
     local ports
     read -r -a ports <"$KAFKA_HOME_DIR/ports"
@@ -235,6 +266,8 @@ kafka_wipe() { rm -rf "$KAFKA_HOME_DIR"; }
 
 kafka_env() {
     entry KAFKA_BOOTSTRAP_SERVERS "127.0.0.1:$(kafka_port 1)"
+    entry SENTRA_TEST_KAFKA_PROXIED "127.0.0.1:$(kafka_port 4)"
+    if kafka_joins; then return 0; fi
     entry SENTRA_TEST_SASL_BOOTSTRAP "localhost:$(kafka_port 2)"
     entry SENTRA_TEST_SASL_CA "$KAFKA_HOME_DIR/tls/ca.pem"
     entry SENTRA_TEST_SASL_USER "$KAFKA_SASL_USER"

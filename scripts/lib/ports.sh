@@ -30,6 +30,8 @@ ports_of() {
     for port in $kept; do
         port_is_free "$port" || kept=""
     done
+    # An older checkout's folder may remember fewer.
+    [ "$(wc -w <<<"$kept")" -eq "$wanted" ] || kept=""
     if [ -z "$kept" ]; then
         kept="$(ports_pick "$wanted")" || return 1
         printf '%s\n' "$kept" >"$file"

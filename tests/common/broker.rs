@@ -7,27 +7,53 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::proxy::Proxy;
+
 /// A broker in a folder of its own; dropping it ends it and removes its data.
 #[derive(Debug)]
 pub struct Broker {
     folder: TempDir,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Broker {
     /// Starts one, which all of this test binary's helpers then use.
     pub fn up() -> Self {
-        let broker = Self { folder: tempfile::tempdir().expect("a folder") };
-        broker.services("up");
-        let env = std::fs::read_to_string(broker.folder.path().join("env")).expect("its addresses");
-        let address = env.lines().find_map(|line| line.strip_prefix("KAFKA_BOOTSTRAP_SERVERS=")).expect("its address");
-        super::OWN.set(address.to_owned()).expect("one broker a test binary");
+        let broker = Self::started(Vec::new());
+        super::OWN.set(broker.address("KAFKA_BOOTSTRAP_SERVERS")).expect("one broker a test binary");
         broker
+    }
+
+    /// The same; clients that come to the proxy's port stay on it.
+    pub fn behind(proxy: &Proxy) -> Self {
+        let broker = Self::started(vec![("SENTRA_KAFKA_PROXY_PORT", proxy.port().to_string())]);
+        super::OWN.set(broker.address("KAFKA_BOOTSTRAP_SERVERS")).expect("one broker a test binary");
+        proxy.leads_to(&broker.address("SENTRA_TEST_KAFKA_PROXIED"));
+        broker
+    }
+
+    /// A second broker of this one's cluster: node 2, with no say in it.
+    pub fn second(&self) -> Self {
+        Self::started(vec![("SENTRA_KAFKA_JOIN", self.folder.path().display().to_string())])
+    }
+
+    fn started(variables: Vec<(&'static str, String)>) -> Self {
+        let broker = Self { folder: tempfile::tempdir().expect("a folder"), variables };
+        broker.services("up");
+        broker
+    }
+
+    fn address(&self, name: &str) -> String {
+        let env = std::fs::read_to_string(self.folder.path().join("env")).expect("its addresses");
+        let address = env.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        address.expect("its address").to_owned()
     }
 
     /// Runs `scripts/services` for it: `down`, `up` (same ports, same data), `freeze`, `thaw`.
     pub fn services(&self, command: &str) {
-        let done =
-            Command::new(script()).args([command, "kafka"]).env("SENTRA_SERVICES_DIR", self.folder.path()).output();
+        let mut script = Command::new(script());
+        script.args([command, "kafka"]).env("SENTRA_SERVICES_DIR", self.folder.path());
+        let done = script.envs(self.variables.iter().map(|(name, value)| (name, value))).output();
         let done = done.expect("scripts/services runs");
         assert!(done.status.success(), "services {command}: {}", String::from_utf8_lossy(&done.stderr));
     }

@@ -256,6 +256,28 @@ impl Sentra {
         metric(self.port, name)
     }
 
+    /// The memory it holds, in MiB.
+    pub fn rss_mib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        kib.expect("its memory").trim().parse::<u64>().expect("a number") / 1_024
+    }
+
+    /// Whether it says it is ready.
+    pub fn is_ready(&self) -> bool {
+        self.get("/readyz").is_some_and(|answer| answer.code == 200)
+    }
+
+    /// Waits until it says it is not ready, for a reason with these words; the whole answer.
+    pub fn await_unready(&self, words: &str, patience: Duration) -> String {
+        let what = || format!("{words:?} in {:?}; its log:\n{}", self.get("/readyz"), self.log());
+        until(patience, what, || {
+            self.get("/readyz")
+                .filter(|answer| answer.code == 503 && answer.body.contains(words))
+                .map(|answer| answer.body)
+        })
+    }
+
     /// How many partitions it emits verdicts for.
     pub fn running(&self) -> i32 {
         self.metric("sentra_partitions{state=\"running\"}").map_or(0, |count| count as i32)

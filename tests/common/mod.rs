@@ -16,10 +16,12 @@ pub mod line;
 pub mod node;
 pub mod postgres;
 pub mod produce;
+pub mod proxy;
 pub mod readme;
 pub mod records;
 pub mod rows;
 pub mod secrets;
+pub mod steady;
 
 use std::env;
 use std::process;
@@ -95,13 +97,21 @@ pub fn create_topic(name: &str, partitions: i32, settings: &[(&str, &str)]) {
     let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
     let results = block_on(admin().create_topics([&topic], &patient())).expect("create_topics");
     assert_eq!(results, [Ok(name.to_owned())]);
-    // The controller has it; a broker on a busy machine hears of it a moment later.
+    await_topic(name);
+}
+
+/// The controller has the topic at once; on a busy machine the broker learns of it later.
+pub fn await_topic(name: &str) {
     let consumer: BaseConsumer = client(&[("bootstrap.servers", kafka())]).create().expect("a consumer");
-    let seen = || {
-        let metadata = consumer.fetch_metadata(Some(name), PATIENCE).ok()?;
-        (metadata.topics().first()?.partitions().len() == partitions as usize).then_some(())
-    };
-    line::until(PATIENCE, || format!("topic {name}"), seen);
+    line::until(
+        PATIENCE,
+        || format!("topic {name}"),
+        || {
+            let metadata = consumer.fetch_metadata(Some(name), PATIENCE).ok()?;
+            let topic = metadata.topics().first()?;
+            (topic.error().is_none() && !topic.partitions().is_empty()).then_some(())
+        },
+    );
 }
 
 /// Gives a topic that many partitions in all.

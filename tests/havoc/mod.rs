@@ -23,7 +23,7 @@ use crate::{
         self,
         broker::Broker,
         kafka,
-        line::{Sentra, Setup, Topics},
+        line::{Sentra, Setup, Topics, until},
         postgres::{Server, TestDatabase},
     },
     traffic::Dice,
@@ -78,9 +78,45 @@ impl Steady {
     }
 }
 
+/// What may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    ScorerKilled,
+    ScorerFrozen,
+    BrokerRestarted,
+    BrokerFrozen,
+    DatabaseStopped,
+    RollingRestart,
+    SnapshotDamaged,
+    SnapshotDeleted,
+    SinkKilled,
+    ServeKilled,
+}
+
+/// One round: each of them comes, some more often, in an order that the dice give.
+const ROUND: [Fault; 12] = [
+    Fault::ScorerKilled,
+    Fault::ScorerKilled,
+    Fault::ScorerKilled,
+    Fault::ScorerFrozen,
+    Fault::BrokerRestarted,
+    Fault::BrokerFrozen,
+    Fault::DatabaseStopped,
+    Fault::RollingRestart,
+    Fault::SnapshotDamaged,
+    Fault::SnapshotDeleted,
+    Fault::SinkKilled,
+    Fault::ServeKilled,
+];
+
+/// Verdicts wait half a second in this one's queue: when it is frozen, some are on their way.
+const SLEEPER: usize = 0;
+
 /// The line and what happens to it.
 pub struct Havoc<'w> {
     dice: Dice,
+    /// What is left of the round.
+    bag: Vec<Fault>,
     broker: &'w Broker,
     server: &'w Server,
     scoring: Vec<Setup>,
@@ -90,14 +126,17 @@ pub struct Havoc<'w> {
     sink: Sentra,
     serve: Sentra,
     snapshots: TempDir,
-    counts: BTreeMap<&'static str, u32>,
+    counts: BTreeMap<Fault, u32>,
+    /// How often a process that is gone said that it restored a snapshot.
+    restored: usize,
 }
 
 impl<'w> Havoc<'w> {
     pub fn start(topics: &Topics, broker: &'w Broker, server: &'w Server, database: &TestDatabase, seed: u64) -> Self {
         let snapshots = tempfile::tempdir().expect("a folder");
-        let scoring = |_| {
+        let scoring = |number| {
             Setup::new(topics)
+                .with("SENTRA__SCORE__LINGER_MS", if number == SLEEPER { "500" } else { "5" })
                 .with("SENTRA__SNAPSHOTS__LOCATION", &snapshots.path().display().to_string())
                 .with("SENTRA__SNAPSHOTS__INTERVAL", "4s")
         };
@@ -106,6 +145,7 @@ impl<'w> Havoc<'w> {
         let serving = Setup::new(topics).roles("serve").with("DATABASE_URL", &database.url);
         Self {
             dice: Dice::new(seed),
+            bag: Vec::new(),
             broker,
             server,
             scorers: scoring.iter().map(Setup::start).collect(),
@@ -116,115 +156,150 @@ impl<'w> Havoc<'w> {
             serving,
             snapshots,
             counts: BTreeMap::new(),
+            restored: 0,
         }
     }
 
-    /// One fault, and a while until the next.
+    /// The next fault of the round, and a while until the one after it.
     pub fn strike(&mut self) {
-        let at = self.dice.below(self.scorers.len() as u64) as usize;
-        let fault = match self.dice.below(20) {
-            0..=4 => self.kill_scorer(at),
-            5..=7 => self.freeze_scorer(at),
-            8..=9 => self.restart_broker(),
-            10..=11 => self.crash_database(),
-            12 => self.rolling_restart(),
-            13..=16 => self.harm_snapshot(),
-            17..=18 => self.kill_sink(),
-            _ => self.kill_serve(),
-        };
+        if self.bag.is_empty() {
+            self.bag = ROUND.to_vec();
+            for left in (1..self.bag.len()).rev() {
+                let with = self.dice.below(left as u64 + 1) as usize;
+                self.bag.swap(left, with);
+            }
+        }
+        let fault = self.bag.pop().expect("just filled");
+        self.inflict(fault);
+    }
+
+    /// This fault, and a while.
+    pub fn inflict(&mut self, fault: Fault) {
+        println!("{fault:?}");
+        match fault {
+            Fault::ScorerKilled => self.kill_scorer(),
+            Fault::ScorerFrozen => self.freeze_scorer(),
+            Fault::BrokerRestarted => self.restart_broker(),
+            Fault::BrokerFrozen => self.freeze_broker(),
+            Fault::DatabaseStopped => self.crash_database(),
+            Fault::RollingRestart => self.rolling_restart(),
+            Fault::SnapshotDamaged => self.damage_snapshot(),
+            Fault::SnapshotDeleted => self.delete_snapshot(),
+            Fault::SinkKilled => self.kill_sink(),
+            Fault::ServeKilled => self.kill_serve(),
+        }
         *self.counts.entry(fault).or_default() += 1;
-        println!("{fault}");
         thread::sleep(Duration::from_millis(self.dice.between(500, 6_000) as u64));
     }
 
-    fn kill_scorer(&mut self, at: usize) -> &'static str {
+    /// Whether each kind of fault has come.
+    pub fn is_whole(&self) -> bool {
+        ROUND.iter().all(|fault| self.counts.contains_key(fault))
+    }
+
+    fn kill_scorer(&mut self) {
+        let at = self.dice.below(self.scorers.len() as u64) as usize;
         self.scorers[at].signal(libc::SIGKILL);
         self.scorers[at].wait(STOP);
         thread::sleep(Duration::from_millis(self.dice.between(0, 3_000) as u64));
+        self.replace(at);
+    }
+
+    fn replace(&mut self, at: usize) {
+        self.restored += restored(&self.scorers[at]);
         self.scorers[at] = self.scoring[at].start();
-        "score process killed"
     }
 
-    /// Past its session: it comes back as a zombie.
-    fn freeze_scorer(&mut self, at: usize) -> &'static str {
-        self.scorers[at].signal(libc::SIGSTOP);
-        thread::sleep(Duration::from_millis(self.dice.between(7_000, 14_000) as u64));
-        self.scorers[at].signal(libc::SIGCONT);
-        "score process frozen past its session"
+    /// Past its session, and until another has its partitions: it comes back as a zombie.
+    fn freeze_scorer(&mut self) {
+        self.scorers[SLEEPER].signal(libc::SIGSTOP);
+        thread::sleep(Duration::from_millis(self.dice.between(9_000, 14_000) as u64));
+        self.scorers[SLEEPER].signal(libc::SIGCONT);
     }
 
-    fn restart_broker(&mut self) -> &'static str {
-        if self.dice.percent(40) {
-            self.broker.services("freeze");
-            thread::sleep(Duration::from_secs(self.dice.between(2, 12) as u64));
-            self.broker.services("thaw");
-            return "broker frozen";
-        }
+    fn freeze_broker(&mut self) {
+        self.broker.services("freeze");
+        thread::sleep(Duration::from_secs(self.dice.between(2, 12) as u64));
+        self.broker.services("thaw");
+    }
+
+    fn restart_broker(&mut self) {
         self.broker.services("down");
         thread::sleep(Duration::from_secs(self.dice.between(0, 4) as u64));
         self.broker.services("up");
-        "broker restarted"
     }
 
-    fn crash_database(&mut self) -> &'static str {
+    fn crash_database(&mut self) {
         self.server.crash();
         thread::sleep(Duration::from_secs(self.dice.between(0, 6) as u64));
         self.server.services("up");
-        "database stopped at once"
     }
 
-    fn rolling_restart(&mut self) -> &'static str {
+    fn rolling_restart(&mut self) {
         for at in 0..self.scorers.len() {
             self.scorers[at].signal(libc::SIGTERM);
             self.scorers[at].wait(STOP);
-            self.scorers[at] = self.scoring[at].start();
+            self.replace(at);
         }
-        "rolling restart"
     }
 
-    fn harm_snapshot(&mut self) -> &'static str {
-        let found = files(self.snapshots.path());
-        if found.is_empty() {
-            return "no snapshot to harm";
-        }
-        let path = &found[self.dice.below(found.len() as u64) as usize];
-        // A file may be pruned between two looks.
-        let Ok(mut bytes) = fs::read(path) else { return "snapshot gone meanwhile" };
-        if bytes.is_empty() || self.dice.percent(30) {
-            let _ = fs::remove_file(path);
-            return "snapshot deleted";
-        }
+    /// Cuts one, or turns one bit of it over.
+    fn damage_snapshot(&mut self) {
+        let (path, mut bytes) = self.a_snapshot();
         let at = self.dice.below(bytes.len() as u64) as usize;
         if self.dice.percent(50) {
             bytes.truncate(at);
         } else {
             bytes[at] ^= 1 << self.dice.below(8);
         }
-        let _ = fs::write(path, bytes);
-        "snapshot damaged"
+        fs::write(path, bytes).expect("damaged");
     }
 
-    fn kill_sink(&mut self) -> &'static str {
+    fn delete_snapshot(&mut self) {
+        let (path, _) = self.a_snapshot();
+        // It may have been pruned just now.
+        let _ = fs::remove_file(path);
+    }
+
+    /// One of those that are there, waiting for the first. A file may be pruned between two looks.
+    fn a_snapshot(&mut self) -> (PathBuf, Vec<u8>) {
+        let (dice, folder) = (&mut self.dice, self.snapshots.path());
+        until(
+            START,
+            || String::from("a snapshot"),
+            || {
+                let found = files(folder);
+                let path = found.get(dice.below(found.len().max(1) as u64) as usize)?;
+                let bytes = fs::read(path).ok().filter(|bytes| !bytes.is_empty())?;
+                Some((path.clone(), bytes))
+            },
+        )
+    }
+
+    fn kill_sink(&mut self) {
         self.sink.signal(libc::SIGKILL);
         self.sink.wait(STOP);
         self.sink = self.storing.start();
-        "sink killed"
     }
 
-    fn kill_serve(&mut self) -> &'static str {
+    fn kill_serve(&mut self) {
         self.serve.signal(libc::SIGKILL);
         self.serve.wait(STOP);
         self.serve = self.serving.start();
-        "serve killed"
+    }
+
+    /// How often a snapshot was restored.
+    pub fn restored(&self) -> usize {
+        self.restored + self.scorers.iter().map(restored).sum::<usize>()
     }
 
     /// The faults are over: all of it runs again by itself.
     pub fn heal(&self) {
         let running = || self.scorers.iter().map(Sentra::running).sum::<i32>();
         let what = || format!("all partitions to run, not {}; {}", running(), self.logs());
-        common::line::until(START, what, || (running() == PARTITIONS).then_some(()));
+        until(START, what, || (running() == PARTITIONS).then_some(()));
         let ready = || self.serve.get("/readyz").is_some_and(|answer| answer.code == 200);
-        common::line::until(START, || self.serve.log(), || ready().then_some(()));
+        until(START, || self.serve.log(), || ready().then_some(()));
     }
 
     /// Nobody met a gap, and nothing is refused.
@@ -236,7 +311,7 @@ impl<'w> Havoc<'w> {
     }
 
     pub fn counts(&self) -> String {
-        self.counts.iter().map(|(fault, count)| format!("{count} × {fault}")).collect::<Vec<_>>().join(", ")
+        self.counts.iter().map(|(fault, count)| format!("{count} × {fault:?}")).collect::<Vec<_>>().join(", ")
     }
 
     /// What the processes that run now have said.
@@ -244,6 +319,10 @@ impl<'w> Havoc<'w> {
         let all = self.scorers.iter().chain([&self.sink, &self.serve]);
         all.map(|process| format!("---- pid {}\n{}", process.pid(), process.log())).collect()
     }
+}
+
+fn restored(scorer: &Sentra) -> usize {
+    scorer.log().matches("\"snapshot restored\"").count()
 }
 
 /// Every published snapshot below a folder.

@@ -106,7 +106,7 @@ impl RangeReader {
             }
             match self.consumer.fetch_watermarks(&self.topic, partition, ASK) {
                 Ok((start, end)) => return Ok(Span { start, end }),
-                Err(error) if is_transient(&error) => {
+                Err(error) if is_transient(&error) || self.is_leaderless(&error, partition) => {
                     // Errors of the connection wait in the queue; taken out, they reach the context. A broker that
                     // restarts may refuse for a moment: once connected, only the caller gives up.
                     if !self.reading {
@@ -152,6 +152,15 @@ impl RangeReader {
                 Err(error) => return Err(self.refused(&error)),
             }
         }
+    }
+
+    /// Whether the error says no more than that nobody leads the partition. The client would go on saying so for minutes
+    /// from what it remembers: asking for the topic anew is what lets it find the next leader.
+    fn is_leaderless(&self, error: &KafkaError, partition: i32) -> bool {
+        error.rdkafka_error_code() == Some(Code::UnknownPartition)
+            && self.consumer.fetch_metadata(Some(&self.topic), ASK).map_or(true, |metadata| {
+                metadata.topics().iter().flat_map(|topic| topic.partitions()).any(|known| known.id() == partition)
+            })
     }
 
     fn metadata(&self, list: &TopicPartitionList, partition: i32) -> KafkaResult<Option<String>> {
