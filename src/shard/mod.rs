@@ -13,6 +13,7 @@ mod assignment;
 mod claims;
 mod context;
 mod deliver;
+mod doubt;
 mod housekeeping;
 mod leaving;
 mod letters;

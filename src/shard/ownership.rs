@@ -13,7 +13,7 @@ use super::{
     claims::{Predecessor, owner_record},
     context::Ack,
     deliver::SendError,
-    recover::{Answer, Rival, Ticket},
+    recover::{Answer, Ticket},
     restore::Base,
     slot::{Slot, Stage},
 };
@@ -31,19 +31,9 @@ use crate::{
     },
     kafka::client::describe,
     telemetry::facts::{
-        EpochDoubted, EpochKept, EpochLost, EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost,
-        RecoveryStarted, ZombieIgnored,
+        EpochTaken, Fact, GapSeen, PartitionGone, PartitionRefused, RecordsLost, RecoveryStarted, ZombieIgnored,
     },
 };
-
-/// So many epochs lost within [`LOSS_WINDOW`] is two deployments on one verdict topic.
-const MOST_LOSSES: usize = 5;
-
-/// The time that losses are counted over.
-const LOSS_WINDOW: Duration = Duration::from_secs(60);
-
-/// How long a fenced partition waits before the group is asked again.
-const ASK_GROUP_EVERY: Duration = Duration::from_secs(1);
 
 /// How long before an owner record that found no room is tried again.
 const CLAIM_AGAIN: Duration = Duration::from_millis(100);
@@ -156,19 +146,7 @@ impl Shard {
             slot.delivered = source;
         }
         let Link::Jump { from } = chain.acknowledged(offset) else { return };
-        let replaying = match &mut slot.stage {
-            Stage::Live => None,
-            Stage::Replaying { last, replayed } => Some((*last, *replayed)),
-            Stage::Leaving { clean } => {
-                // The next owner reads what lies between.
-                *clean = false;
-                return;
-            }
-            _ => return,
-        };
-        slot.stage = Stage::Checking { from, asked: false, replaying };
-        EpochDoubted { partition: ack.partition, from }.emit(&self.shared.telemetry);
-        self.stand_still(ack.partition);
+        self.doubt(ack.partition, from);
     }
 
     /// The producer is beyond use: every partition is claimed anew with a new one.
@@ -318,69 +296,6 @@ impl Shard {
     pub(super) fn replay_done(&mut self, partition: i32, next: i64) {
         if let Some(slot) = self.slots.get_mut(&partition) {
             slot.live_from(next, &self.shared.telemetry);
-        }
-    }
-
-    fn ask_check(&mut self, partition: i32, from: i64) {
-        let Some(slot) = self.slots.get_mut(&partition).filter(|slot| slot.inflight.is_empty()) else { return };
-        let Some(epoch) = slot.epoch() else { return };
-        if let Stage::Checking { asked, .. } = &mut slot.stage {
-            *asked = true;
-        }
-        self.recoveries.check(slot.ticket(), from, epoch);
-    }
-
-    /// Nobody else wrote up to `next`: verdicts go on, or the replay that was under way.
-    pub(super) fn kept(&mut self, partition: i32, next: i64, replaying: Option<(i64, u64)>) {
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
-        if let Some(chain) = &mut slot.chain {
-            chain.resume(next);
-        }
-        // What it was paused for is looked at anew: being placed ends a pause.
-        slot.throttled = false;
-        slot.stage = replaying.map_or(Stage::Live, |(last, replayed)| Stage::Replaying { last, replayed });
-        if slot.stage == Stage::Live {
-            EpochKept { partition }.emit(&self.shared.telemetry);
-        }
-        let next = slot.engine.as_ref().map(Partition::next);
-        if let Some(Err(error)) = next.map(|next| self.input.place(partition, next)) {
-            tracing::debug!(partition, %error, "the partition cannot be read");
-        }
-    }
-
-    pub(super) fn lost(&mut self, partition: i32, rival: &Rival) {
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
-        let epoch = slot.epoch().unwrap_or(-1);
-        EpochLost { partition, epoch, newer: rival.epoch }.emit(&self.shared.telemetry);
-        let now = Instant::now();
-        slot.stage = Stage::Fenced { at: now };
-        let losses = self.losses.entry(partition).or_default();
-        losses.retain(|at| now.duration_since(*at) < LOSS_WINDOW);
-        losses.push(now);
-        if losses.len() >= MOST_LOSSES {
-            let Rival { group, instance, .. } = rival;
-            let why = format!(
-                "{} epochs lost within a minute to instance {instance} of group {group}: two deployments write to one \
-                 verdict topic; give one another topics.verdicts or the same kafka.group",
-                losses.len()
-            );
-            self.refuse(partition, &why);
-        }
-    }
-
-    /// A commit, which the group's generation fences, tells whether the partition is still ours.
-    fn ask_group(&mut self, partition: i32) {
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
-        let known = slot.known.map(|checkpoint| self.shared.text_of(checkpoint));
-        slot.stage = Stage::Asking;
-        self.recoveries.ask_group(slot.ticket(), slot.next_undelivered(), known.unwrap_or_default());
-    }
-
-    fn group_answered(&mut self, partition: i32, outcome: Result<(), KafkaError>) {
-        let Err(error) = outcome else { return self.claim_anew(partition, Duration::ZERO) };
-        tracing::info!(partition, %error, "fenced by the group");
-        if let Some(slot) = self.slots.get_mut(&partition) {
-            slot.stage = Stage::Fenced { at: Instant::now() + ASK_GROUP_EVERY };
         }
     }
 
