@@ -24,9 +24,11 @@ const SUGGESTED: &[(&str, &str)] = &[
     ("reconnect.backoff.max.ms", "3000"),
 ];
 
-/// Suggested to consumers: deep prefetch, and no second of silence when its queue was full.
+/// Suggested to consumers: no second of silence when their queue was full, and no deeper a queue than reading needs. The
+/// records of all partitions wait in it in one line: what is fetched ahead of one that replays a long log is what the live
+/// records of the others wait for.
 const SUGGESTED_TO_CONSUMERS: &[(&str, &str)] =
-    &[("fetch.queue.backoff.ms", "20"), ("fetch.wait.max.ms", "100"), ("queued.min.messages", "100000")];
+    &[("fetch.queue.backoff.ms", "20"), ("fetch.wait.max.ms", "100"), ("queued.min.messages", "10000")];
 
 /// Suggested to producers: batches worth compressing.
 const SUGGESTED_TO_PRODUCERS: &[(&str, &str)] = &[

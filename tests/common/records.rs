@@ -53,15 +53,21 @@ pub struct Follower {
 impl Follower {
     /// At the beginning of the topic.
     pub fn new(topic: &str, partitions: i32) -> Self {
+        Self::of(topic, 0..partitions)
+    }
+
+    /// The same of some of its partitions.
+    pub fn of(topic: &str, partitions: std::ops::Range<i32>) -> Self {
         let mut config = client(&[("bootstrap.servers", kafka())]);
         config.set("group.id", "test-follower").set("enable.auto.commit", "false");
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let mut list = TopicPartitionList::new();
-        for partition in 0..partitions {
+        let records = vec![Vec::new(); partitions.end as usize];
+        for partition in partitions {
             list.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
         }
         consumer.assign(&list).expect("an assignment");
-        Self { consumer, topic: topic.to_owned(), records: vec![Vec::new(); partitions as usize] }
+        Self { consumer, topic: topic.to_owned(), records }
     }
 
     /// Takes what there is; false where nothing came within `wait`.
