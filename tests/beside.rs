@@ -92,5 +92,9 @@ fn while_one_partition_replays_a_long_log_the_verdicts_of_another_of_its_shard_g
     assert!(beside >= BESIDE, "{beside} of {} live verdicts came before {done_at}: {decided:?}", decided.len());
     let usual = waits[waits.len() / 2];
     assert!(usual * PART < took, "a live record waited {usual:?} beside a replay of {took:?}");
-    assert_eq!(ends(&topics.verdicts, 2)[0], 3, "an owner record alone came behind the verdict: nothing was judged again");
+    assert_eq!(
+        ends(&topics.verdicts, 2)[0],
+        3,
+        "an owner record alone came behind the verdict: nothing was judged again"
+    );
 }
