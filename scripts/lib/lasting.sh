@@ -22,7 +22,7 @@ lasting_test() {
         shift
     done
     export "$variable=$((minutes * 60))"
-    cd "$SENTRA_ROOT"
+    cd "$SENTRA_ROOT" || exit
     scripts/setup
     trap lasting_finish EXIT
     if ! scripts/services status; then
