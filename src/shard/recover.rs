@@ -110,9 +110,10 @@ pub struct Recoveries {
 /// Threads that answer one shard's questions.
 const WORKERS: usize = 2;
 
-/// How long one attempt at a question may wait for a broker that is silent: a partition without a leader goes to the back
-/// of the queue then, so that however many of them there are, the others' questions come round.
-const PATIENCE: Patience = Patience { asking: Duration::from_secs(2), reading: Duration::from_secs(15) };
+/// How long one attempt at a question may wait for a silent broker. It begins anew then, from the back of the queue, so
+/// that the others' questions come round; a slow broker has time to answer, and a partition without a leader is not waited
+/// for at all.
+const PATIENCE: Patience = Patience { asking: Duration::from_secs(10), reading: Duration::from_secs(60) };
 
 /// How long after a question is asked a place in the input is looked at: what was fetched before is taken by then.
 const DOUBT: Duration = Duration::from_millis(500);

@@ -106,6 +106,10 @@ impl RangeReader {
             }
             match self.consumer.fetch_watermarks(&self.topic, partition, ASK) {
                 Ok((start, end)) => return Ok(Span { start, end }),
+                // Whoever has patience to lose has other partitions to look after: an election is not waited for.
+                Err(error) if self.patience.asking < Duration::MAX && self.is_leaderless(&error, partition) => {
+                    return Err(self.away(partition, &error));
+                }
                 Err(error) if is_transient(&error) || self.is_leaderless(&error, partition) => {
                     // Errors of the connection wait in the queue; taken out, they reach the context. A broker that
                     // restarts may refuse for a moment: once connected, only the caller gives up.
