@@ -36,6 +36,9 @@ pub const PARTITIONS: i32 = 8;
 /// How long one question to the broker may take.
 const ASK: Duration = Duration::from_secs(20);
 
+/// How long after one that failed it is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Why nothing was measured.
 #[derive(Debug, Error)]
 pub enum BenchError {
@@ -160,25 +163,13 @@ impl Rig {
         match results.map(|mut results| results.pop()) {
             Ok(Some(Ok(created))) => {
                 self.topics.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(created);
-                self.await_leaders(&name)?;
+                self.ends(&name)?;
                 Ok(name)
             }
             Ok(Some(Err((_, code)))) => Err(failed(code.to_string())),
             Ok(None) => Err(failed("no answer".to_owned())),
             Err(error) => Err(failed(describe(&error))),
         }
-    }
-
-    /// A topic is made before its partitions answer.
-    fn await_leaders(&self, topic: &str) -> Result<(), BenchError> {
-        let until = Instant::now() + ASK;
-        while let Err(error) = self.ends(topic) {
-            if Instant::now() >= until {
-                return Err(error);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
     }
 
     /// Deletes a topic that is done with: its records would only fill the disk.
@@ -204,11 +195,19 @@ impl Rig {
     /// # Errors
     /// The broker does not answer.
     pub fn ends(&self, topic: &str) -> Result<Vec<u64>, BenchError> {
-        let end = |partition| {
-            let marks = self.client.fetch_watermarks(topic, partition, ASK);
-            marks.map(|(_, high)| high.max(0) as u64).map_err(BenchError::kafka("asking for a partition's end"))
-        };
-        (0..PARTITIONS).map(end).collect()
+        (0..PARTITIONS).map(|partition| self.end(topic, partition)).collect()
+    }
+
+    /// A topic that was just made is unknown to its leaders, or to the client, for a moment.
+    fn end(&self, topic: &str, partition: i32) -> Result<u64, BenchError> {
+        let until = Instant::now() + ASK;
+        loop {
+            match self.client.fetch_watermarks(topic, partition, ASK) {
+                Ok((_, high)) => return Ok(high.max(0) as u64),
+                Err(_) if Instant::now() < until => thread::sleep(ASK_AGAIN),
+                Err(error) => return Err(BenchError::kafka("asking for a partition's end")(error)),
+            }
+        }
     }
 
     /// What makes a child process read the same configuration.
