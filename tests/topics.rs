@@ -171,7 +171,7 @@ fn tail_prints_what_counts_filters_checks_gaps_and_goes_on_by_cursor() {
     let run = line.run(&["verdicts", "tail", "--until-end", "--json", "--gaps"]);
     assert!(run.status.success(), "{}", err(&run));
     assert_eq!(out(&run), format!("{}\n{}\n", verdict(0, 0, -1, 10), verdict(2, 1, 0, 30)));
-    assert!(err(&run).contains("accepted 2, ignored 1, owners 2, unknown 0, gaps 0"), "{}", err(&run));
+    assert!(err(&run).contains("accepted 2, ignored 1, owners 2, lost 0, unknown 0, gaps 0"), "{}", err(&run));
     let cursor = err(&run).lines().find_map(|line| line.strip_prefix("cursor ").map(str::to_owned)).expect("a cursor");
     let filtered = line.run(&["verdicts", "tail", "--until-end", "--min-score", "30"]);
     assert_eq!(out(&filtered).lines().count(), 1, "{}", out(&filtered));
