@@ -17,6 +17,9 @@ die() {
     exit 1
 }
 
+# The folder of the services that scripts/services starts.
+services_dir() { printf '%s\n' "${SENTRA_SERVICES_DIR:-$SENTRA_ROOT/.services}"; }
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # Succeeds when version $1 is at least version $2.

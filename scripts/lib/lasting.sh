@@ -31,7 +31,7 @@ lasting_test() {
     fi
     set -a
     # shellcheck source=/dev/null
-    . "${SENTRA_SERVICES_DIR:-$SENTRA_ROOT/.services}/env"
+    . "$(services_dir)/env"
     set +a
     cargo test --release --test "$test" -- --nocapture
 }
