@@ -93,13 +93,14 @@ impl Readers {
     /// verdict partition's start, its records are looked through. A partition of which nothing is known may have come
     /// later than the log: then the first partition's owner tells how many there were.
     pub(super) fn look(&mut self, partition: i32, shared: &Shared, stop: &AtomicBool) -> Result<Answer, TailError> {
-        let Span { start, end } = self.verdicts.span(partition, stop)?;
+        let span = self.verdicts.span(partition, stop)?;
+        let Span { start, end } = span;
         let committed = self.told(partition, shared, stop)?.unwrap_or_default();
         let is_there = |told: &Told| told.checkpoint.next <= end;
         let mut named = Named::default();
         let told = match committed.filter(is_there) {
             Some(Told { checkpoint, edition }) => {
-                named = self.owner_at(partition, checkpoint.epoch, stop)?;
+                named = self.owner_at(partition, span, checkpoint.epoch, stop)?;
                 // Its owner's record may be deleted, and the checkpoint be of a version that names no edition.
                 let snapshot =
                     || newest_told(shared, partition).filter(|told| told.checkpoint.epoch == checkpoint.epoch);
@@ -127,12 +128,18 @@ impl Readers {
     /// How many partitions there were when the group's checkpoint of the first one was written.
     fn count_by_the_first(&mut self, shared: &Shared, stop: &AtomicBool) -> Result<Option<i32>, TailError> {
         let Ok(Some(Told { checkpoint, .. })) = self.told(0, shared, stop)? else { return Ok(None) };
-        Ok(self.owner_at(0, checkpoint.epoch, stop)?.partitions)
+        let span = self.verdicts.span(0, stop)?;
+        Ok(self.owner_at(0, span, checkpoint.epoch, stop)?.partitions)
     }
 
-    /// What the owner record at `epoch` names, where it is still there.
-    fn owner_at(&mut self, partition: i32, epoch: i64, stop: &AtomicBool) -> Result<Named, TailError> {
-        let Span { start, end } = self.verdicts.span(partition, stop)?;
+    /// What the owner record at `epoch` names, where the partition's log still has it.
+    fn owner_at(
+        &mut self,
+        partition: i32,
+        Span { start, end }: Span,
+        epoch: i64,
+        stop: &AtomicBool,
+    ) -> Result<Named, TailError> {
         let mut named = Named::default();
         self.verdicts.read_range(partition, epoch.max(start), (epoch + 1).min(end), stop, |_, value| {
             let head = value.and_then(Head::parse).filter(|head| head.kind == Kind::Owner.as_str());

@@ -106,11 +106,15 @@ impl RangeReader {
             }
             match self.consumer.fetch_watermarks(&self.topic, partition, ASK) {
                 Ok((start, end)) => return Ok(Span { start, end }),
-                // Whoever has patience to lose has other partitions to look after: an election is not waited for.
-                Err(error) if self.patience.asking < Duration::MAX && self.is_leaderless(&error, partition) => {
-                    return Err(self.away(partition, &error));
-                }
-                Err(error) if is_transient(&error) || self.is_leaderless(&error, partition) => {
+                Err(error) => {
+                    let leaderless = self.is_leaderless(&error, partition);
+                    if !leaderless && !is_transient(&error) {
+                        return Err(self.refused(&error));
+                    }
+                    // Whoever has patience to lose has other partitions to look after: an election is not waited for.
+                    if leaderless && self.patience.asking < Duration::MAX {
+                        return Err(self.away(partition, &error));
+                    }
                     // Errors of the connection wait in the queue; taken out, they reach the context. A broker that
                     // restarts may refuse for a moment: once connected, only the caller gives up.
                     if !self.reading {
@@ -125,7 +129,6 @@ impl RangeReader {
                     tracing::debug!(topic = %self.topic, partition, %error, "offsets are asked for again");
                     std::thread::sleep(PAUSE);
                 }
-                Err(error) => return Err(self.refused(&error)),
             }
         }
     }
