@@ -198,13 +198,18 @@ impl Rig {
         (0..PARTITIONS).map(|partition| self.end(topic, partition)).collect()
     }
 
-    /// A topic that was just made is unknown to its leaders, or to the client, for a moment.
+    /// A topic that was just made is unknown to its leaders for a moment. The client would go on saying so from what it
+    /// remembers: asking for the topic anew is what lets it find them.
     fn end(&self, topic: &str, partition: i32) -> Result<u64, BenchError> {
         let until = Instant::now() + ASK;
         loop {
             match self.client.fetch_watermarks(topic, partition, ASK) {
                 Ok((_, high)) => return Ok(high.max(0) as u64),
-                Err(_) if Instant::now() < until => thread::sleep(ASK_AGAIN),
+                Err(_) if Instant::now() < until => {
+                    thread::sleep(ASK_AGAIN);
+                    // Whether that helped, the next answer tells.
+                    let _ = self.client.fetch_metadata(Some(topic), ASK);
+                }
                 Err(error) => return Err(BenchError::kafka("asking for a partition's end")(error)),
             }
         }
