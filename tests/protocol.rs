@@ -43,7 +43,7 @@ fn every_offset_counts_once_and_in_order_whatever_crashes() {
         panic!("SENTRA_SEED={seed}: {failure}\n{} schedules failed", failures.len());
     }
     if env::var_os("SENTRA_SEED").is_none() {
-        assert!(met.least() > 250 && met.cut_to_checkpoint > 50, "the schedules grew dull: {met:?}");
+        assert!(met.least() > 250 && met.cut_to_checkpoint > 200, "the schedules grew dull: {met:?}");
     }
 }
 
@@ -60,8 +60,8 @@ fn without_owner_records_some_schedules_fail() {
 fn where_joining_readers_take_the_first_epoch_they_meet_some_schedules_fail() {
     let (failures, _) = failures(FAULTY_SCHEDULES, Fault::FirstEpochMet);
     println!("with readers that take the first epoch {} of {FAULTY_SCHEDULES} schedules fail", failures.len());
-    let joining = failures.iter().all(|(_, failure)| matches!(failure, Failure::Joined { .. }));
-    assert!(joining, "it fails for another reason: {failures:?}");
+    let other = failures.iter().find(|(_, failure)| !matches!(failure, Failure::Joined { .. }));
+    assert!(other.is_none(), "it fails for another reason: {other:?}");
     assert!(failures.len() > 20 || env::var_os("SENTRA_SEED").is_some(), "only {}", failures.len());
 }
 
@@ -70,7 +70,8 @@ fn planted(count: u64, fault: Fault, its_way: fn(&Failure) -> bool) {
     let (failures, _) = failures(count, fault);
     let as_expected = failures.iter().filter(|(_, failure)| its_way(failure)).count();
     println!("with {fault:?} {} of {count} schedules fail, {as_expected} as expected", failures.len());
-    assert!(as_expected > 10 || env::var_os("SENTRA_SEED").is_some(), "only {as_expected} of {failures:?}");
+    let other = failures.iter().find(|(_, failure)| !its_way(failure));
+    assert!(as_expected > 10 || env::var_os("SENTRA_SEED").is_some(), "only {as_expected}; the first other: {other:?}");
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! A checkpoint that the group committed lies on the way, as a rule: reading still begins at the log's start, for the
 //! decisions, but from there on e and h are exact, whatever retention took; and h is never below it. A snapshot's
 //! checkpoint is where reading begins, for its decisions come with it.
+//!
+//! Owners commit every second: retention overtakes the newest checkpoint only where a group was away for longer than
+//! verdicts are kept. Then what remains may be a zombie's, whose successor's record is gone; that is doubted by name.
 
 use std::collections::BTreeSet;
 
@@ -35,6 +38,10 @@ pub struct Settling {
     exact: bool,
     /// A place ahead at which e and h are known.
     ahead: Option<Told>,
+    /// Where retention has taken records behind the newest place known: that place, and where the log begins now.
+    torn: Option<(i64, i64)>,
+    /// The epoch of the verdict that counted last.
+    counted: Option<i64>,
     doubt: Option<Doubt>,
     /// The owners so far, and those before the newest record.
     owners: [Lineage; 2],
@@ -118,6 +125,22 @@ pub enum Doubt {
         /// What it says.
         last: i64,
     },
+    /// Records behind it are deleted, and with them, perhaps, a newer owner's than the one whose verdicts remain.
+    #[error(
+        "the group's checkpoint lies at {next}, verdicts below {start} are deleted, and those that remain are of epoch \
+         {epoch}, whose owner a newer one may have followed: the group was away for longer than verdicts are kept; \
+         delete the group's offset of this partition to go on behind input offset {found}, where they end"
+    )]
+    Torn {
+        /// The checkpoint's next offset.
+        next: i64,
+        /// The partition's first offset.
+        start: i64,
+        /// Whose verdicts remain.
+        epoch: i64,
+        /// The last input offset that they judge.
+        found: i64,
+    },
 }
 
 impl Settling {
@@ -149,6 +172,8 @@ impl Settling {
             least,
             exact,
             ahead: None,
+            torn: None,
+            counted: None,
             doubt: None,
             owners: [Lineage::default(); 2],
             partitions: None,
@@ -169,18 +194,14 @@ impl Settling {
                 return self;
             }
         };
-        let Told { checkpoint, edition } = told;
-        if checkpoint.next > end {
-            self.doubt = Some(Doubt::Beyond { next: checkpoint.next, end });
-        } else if checkpoint.next > self.reader.next() {
+        let (Checkpoint { next, .. }, at) = (told.checkpoint, self.reader.next());
+        if next > end {
+            self.doubt = Some(Doubt::Beyond { next, end });
+        } else if next > at {
             self.ahead = Some(told);
-        } else if checkpoint.next == self.reader.next() {
+        } else {
+            self.torn = (next < at && !self.exact).then_some((next, at));
             self.pass(told);
-        } else if self.reader.epoch().is_none() {
-            // Retention has taken what lay behind it: its e still tells zombies from owners.
-            self.reader = continuing(checkpoint, self.reader.next());
-            self.least = self.least.max(checkpoint.last);
-            self.serves(checkpoint.epoch, edition);
         }
         self
     }
@@ -195,14 +216,15 @@ impl Settling {
         }
     }
 
-    /// The place of a checkpoint is reached.
+    /// The place of a checkpoint is reached, or lies behind: its e tells zombies from owners in either case.
     fn pass(&mut self, told: Told) {
         let Checkpoint { next, epoch, last } = told.checkpoint;
         self.serves(epoch, told.edition);
         if !self.exact {
-            let (at, epoch) = (self.reader.next(), self.reader.epoch().map_or(epoch, |known| known.max(epoch)));
-            self.reader = Reader::new(at, Some(epoch), at).after(Some(last));
-            self.exact = true;
+            let (at, known) = (self.reader.next(), self.reader.epoch());
+            let reader = Reader::new(at, known.max(Some(epoch)), at);
+            self.exact = self.torn.is_none();
+            self.reader = if self.exact { reader.after(Some(last)) } else { reader };
         }
         if let Some(found) = self.reader.last().filter(|found| *found < last) {
             self.doubt.get_or_insert(Doubt::Short { next, found, last });
@@ -226,6 +248,7 @@ impl Settling {
             }
             (Fate::Accepted { gap }, Record::Verdict { epoch, source, previous }, Some(head)) => {
                 self.serves(epoch, None);
+                self.counted = Some(epoch);
                 if gap && self.first_gap.is_none() {
                     self.first_gap = Some((before.unwrap_or(-1), previous));
                 }
@@ -259,6 +282,11 @@ impl Settling {
     /// Ends the reading.
     pub fn finish(mut self) -> Settled {
         self.pass_below(self.reader.next());
+        if let (Some((next, start)), Some(epoch), Some(found)) = (self.torn, self.counted, self.reader.last())
+            && epoch < start
+        {
+            self.doubt.get_or_insert(Doubt::Torn { next, start, epoch, found });
+        }
         let Self {
             reader,
             decisions,

@@ -168,6 +168,8 @@ pub struct Shared {
     pub depot: Depot,
     /// The metadata of the group's offset.
     pub committed: Option<String>,
+    /// Counts how often the group moved the partition: it takes commits of the newest assignment alone.
+    pub generation: u32,
     /// Offsets whose dead letters have landed.
     pub letters: BTreeSet<i64>,
     /// Dead letters that a planted fault sends behind their verdicts.
@@ -221,6 +223,7 @@ impl World {
             verdicts: VerdictLog::default(),
             depot: Depot::default(),
             committed: None,
+            generation: 0,
             letters: BTreeSet::new(),
             late_letters: Vec::new(),
             fault,
@@ -254,7 +257,10 @@ impl World {
     fn disturb(&mut self, emitters: &Emitters, met: &mut Met) -> Result<(), Failure> {
         let at = self.dice.below(self.owners.len() as u64) as usize;
         match self.dice.below(100) {
-            0..=1 => self.assigned = at,
+            0..=1 => {
+                self.shared.generation += u32::from(self.assigned != at);
+                self.assigned = at;
+            }
             2..=3 => {
                 met.crashes += u64::from(self.owners[at].is_busy());
                 self.owners[at].crash();
@@ -349,8 +355,12 @@ impl World {
         let stored = self.database.progress.next;
         let highest = counted.map_or(0, |(at, _)| *at).min(stored);
         let readers = self.joined.iter().map(Follower::oldest_needed).min().unwrap_or(i64::MAX);
-        let settled = self.shared.told().ok().flatten().map_or(0, |told| told.checkpoint.next);
-        let to_checkpoint = self.dice.percent(15) && settled > highest;
+        // And longer than owners take from one checkpoint to the next, the first included.
+        let told = self.shared.told().ok().flatten().map(|told| told.checkpoint.next);
+        let first = self.owners.iter().filter_map(Owner::acknowledged_below).min();
+        let highest = highest.min(told.or(first).unwrap_or(i64::MAX));
+        let settled = told.unwrap_or(0);
+        let to_checkpoint = self.dice.percent(85) && settled > highest;
         let start = if to_checkpoint { settled.min(stored) } else { self.dice.between(0, highest) }.min(readers);
         if start > self.shared.verdicts.start && reading > 0 {
             met.cut_heads += 1;

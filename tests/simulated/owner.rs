@@ -43,6 +43,8 @@ pub struct Owner {
     letters: VecDeque<(u32, i64)>,
     /// Counts claims: acknowledgements of earlier ones are nobody's.
     ownership: u32,
+    /// The group's generation when it claimed: the group refuses its commits in another one.
+    generation: u32,
     pub frozen: bool,
     /// A crash begins another life; what belongs to an earlier one is nobody's.
     life: u32,
@@ -101,6 +103,14 @@ impl Owner {
             // It has yet to learn where it begins.
             Stage::Claiming | Stage::Claimed(_) | Stage::Settling { .. } => Some(0),
             Stage::Idle | Stage::Fenced => None,
+        }
+    }
+
+    /// Where its next checkpoint would lie.
+    pub fn acknowledged_below(&self) -> Option<i64> {
+        match &self.stage {
+            Stage::Replaying(live) | Stage::Emitting(live) | Stage::Doubting { live, .. } => Some(live.chain.next()),
+            _ => None,
         }
     }
 
@@ -165,7 +175,7 @@ impl Owner {
                 }
             }
             Stage::Emitting(live) => {
-                if assigned && dice.percent(10) {
+                if assigned && self.generation == shared.generation && dice.percent(10) {
                     live.commit(shared, met);
                 }
                 self.emit(live, shared, emitters, dice, met)
@@ -189,6 +199,7 @@ impl Owner {
     fn claim(&mut self, shared: &mut Shared, met: &mut Met) -> Stage {
         met.epochs += 1;
         self.ownership += 1;
+        self.generation = shared.generation;
         if shared.fault == Fault::NoOwnerRecord {
             // The log's end, with nothing appended there: the epoch is one below the first verdict's position.
             return Stage::Claimed(shared.verdicts.end() - 1);

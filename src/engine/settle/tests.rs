@@ -57,6 +57,32 @@ fn behind_a_checkpoint_on_the_way_a_zombie_is_one_though_its_owners_record_is_de
 }
 
 #[test]
+fn where_retention_overtook_the_checkpoint_verdicts_of_an_owner_whose_record_is_deleted_are_doubted() {
+    // Another owner's record may be among what was deleted from 103 on: then these are a zombie's.
+    let left = [verdict(90, 40, 39), verdict(90, 41, 40), owner()];
+    let torn = settled(130, &left, checkpoint(103, 90, 12));
+    assert_eq!(torn.doubt, Some(Doubt::Torn { next: 103, start: 130, epoch: 90, found: 41 }));
+    // Behind an owner record that is there, nothing is in doubt; nor where no checkpoint says that something is missing.
+    let behind = [verdict(90, 40, 39), owner(), verdict(131, 39, 38), owner()];
+    let known = settled(130, &behind, checkpoint(103, 90, 12));
+    assert_eq!((known.doubt, known.last), (None, Some(39)));
+    assert_eq!(settled(130, &left, None).doubt, None);
+}
+
+#[test]
+fn behind_a_snapshot_the_groups_newer_checkpoint_tells_zombies_from_owners() {
+    // Retention has taken all that lies between the snapshot and the group's checkpoint, and the second owner's record.
+    let snapshot = Told::from(Checkpoint { next: 50, epoch: 0, last: 48 });
+    let told = Told::from(Checkpoint { next: 101, epoch: 60, last: 97 });
+    let mut settling =
+        Settling::resume(snapshot, Decisions::default(), 101, String::from(LOG)).knowing(Ok(Some(told)), 104);
+    let records = [verdict(0, 98, 97), verdict(60, 98, 97), owner()];
+    let fates: Vec<Fate> = (101..).zip(&records).map(|(at, record)| settling.take(at, record.as_bytes())).collect();
+    assert_eq!(fates, [Fate::Ignored, Fate::Accepted { gap: false }, Fate::Owner]);
+    assert_eq!(settling.finish().last, Some(98));
+}
+
+#[test]
 fn a_log_that_lost_its_tail_is_doubted() {
     let records = [owner(), verdict(0, 0, -1), owner()];
     assert_eq!(settled(0, &records, checkpoint(3, 0, 0)).doubt, None, "it is whole");
@@ -217,7 +243,7 @@ fn contested(dice: &[u8]) -> (Vec<String>, Vec<(i64, i64)>) {
 
 proptest! {
     #[test]
-    fn with_a_checkpoint_h_is_exact_whatever_retention_took_before_it_and_never_below_it(
+    fn with_a_checkpoint_h_is_exact_whatever_retention_took_or_doubted_by_name_and_never_below_it(
         dice in prop::collection::vec(any::<u8>(), 0..60),
         (place, start) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
     ) {
@@ -225,14 +251,19 @@ proptest! {
         let (place, start) = (place.index(places.len()), start.index(records.len()));
         let (epoch, last) = places[place];
         let found = settled(start as i64, &records[start..], checkpoint(place as i64 + 1, epoch, last));
-        let h = places[places.len() - 1].1;
-        prop_assert_eq!(&found.doubt, &None);
+        let (newest, h) = places[places.len() - 1];
+        let judged = |record: &String| Head::parse(record.as_bytes()).is_some_and(|head| head.source.epoch == Some(newest));
+        prop_assert!(found.last.unwrap_or(-1) >= last);
         if start <= place + 1 {
+            prop_assert_eq!(found.doubt, None);
             prop_assert_eq!(found.last.unwrap_or(-1), h);
             prop_assert!(found.last.is_some() || found.untouched);
+        } else if newest >= start as i64 && records[start..].iter().any(judged) {
+            // Retention overtook the checkpoint, and the newest owner that judged is there.
+            prop_assert_eq!((found.doubt, found.last), (None, Some(h)));
         } else {
-            let found = found.last.unwrap_or(-1);
-            prop_assert!(last <= found && found <= h, "{} to {}, not {}", last, h, found);
+            let torn = matches!(found.doubt, Some(Doubt::Torn { .. }));
+            prop_assert!(torn || found.last.unwrap_or(-1) <= h, "{:?}, and h is {}", found, h);
         }
     }
 }
