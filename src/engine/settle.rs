@@ -194,10 +194,14 @@ impl Settling {
                 return self;
             }
         };
-        let (Checkpoint { next, .. }, at) = (told.checkpoint, self.reader.next());
+        let (Checkpoint { next, epoch, .. }, at) = (told.checkpoint, self.reader.next());
         if next > end {
             self.doubt = Some(Doubt::Beyond { next, end });
         } else if next > at {
+            if epoch < at && !self.exact {
+                // Its owner's record is deleted: whoever wrote before that one is a zombie from here on.
+                self.reader = Reader::new(at, self.reader.epoch().max(Some(epoch)), at);
+            }
             self.ahead = Some(told);
         } else {
             self.torn = (next < at && !self.exact).then_some((next, at));

@@ -109,6 +109,7 @@ impl World {
             let model = head.model.as_ref().map(|model| model.version.to_string());
             let decision = format!("{:?} {:?} {:?} {model:?}", head.risk_score, head.risk_level, head.recommendation);
             match self.json(*at)["duplicate_of"].as_i64() {
+                Some(original) if self.unsettled.contains(&original) => {}
                 Some(original) if decided.get(&original) != Some(&decision) => {
                     let was = decided.get(&original);
                     return Err(Failure::Contradiction(format!("{source}: {decision}, but {original}: {was:?}")));

@@ -318,8 +318,12 @@ impl Owner {
         dice: &mut Dice,
     ) -> Result<Stage, Failure> {
         let held = restored.as_ref().map(Partition::next);
-        let start = plan(shared.logs(), &settled, held, &LOG.short())
-            .map_err(|refusal| Failure::Refused(refusal.to_string()))?;
+        let start = match plan(shared.logs(), &settled, held, &LOG.short()) {
+            Ok(start) => start,
+            // What the group has moved since is not this owner's to be refused: its slot goes.
+            Err(_) if self.generation != shared.generation => return Ok(Stage::Idle),
+            Err(refusal) => return Err(Failure::Refused(refusal.to_string())),
+        };
         let fresh = || Partition::new(Arc::clone(&shared.rules), PLACE, start.replay_from);
         let mut live = Live::begin(chain, start, restored.unwrap_or_else(fresh), settled.decisions, dice);
         if let Some(lost) = start.lost {

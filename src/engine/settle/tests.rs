@@ -53,7 +53,7 @@ fn behind_a_checkpoint_on_the_way_a_zombie_is_one_though_its_owners_record_is_de
     // The log begins with a zombie's; the owner of epoch 90 wrote up to 103, and the checkpoint lies there.
     let records = [verdict(40, 7, 6), verdict(90, 12, 11), verdict(40, 8, 7), verdict(90, 13, 12), owner()];
     let found = settled(101, &records, checkpoint(103, 90, 12));
-    assert_eq!((found.last, found.ignored, found.doubt), (Some(13), 1, None));
+    assert_eq!((found.last, found.ignored, found.doubt), (Some(13), 2, None));
 }
 
 #[test]
