@@ -5,8 +5,9 @@ mod common;
 
 use common::{
     PATIENCE,
-    feed::{Client, Ended, Log, Place, Serving, by_partition, place, post_ticket, validator},
+    feed::{Client, Ended, Log, Place, Serving, by_partition, place, post_ticket},
     line::{Topics, until},
+    schemas::{assert_valid, validator},
 };
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -53,10 +54,7 @@ fn verdicts_come_as_they_stand_in_the_topic_and_every_frame_fits_the_schema() {
     assert_eq!((code, &bye["reason"]), (1001, &json!("shutdown")), "{bye}");
     frames.push(bye);
     let schema = validator("feed-frame");
-    for frame in &frames {
-        let faults: Vec<String> = schema.iter_errors(frame).map(|fault| fault.to_string()).collect();
-        assert!(faults.is_empty(), "{frame}: {faults:?}");
-    }
+    frames.iter().for_each(|frame| assert_valid(&schema, frame));
 }
 
 #[test]

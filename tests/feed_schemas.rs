@@ -5,8 +5,8 @@ mod common;
 use std::{fs, path::Path};
 
 use common::{
-    feed::{schema, validator},
     node,
+    schemas::{assert_valid, schema, validator},
 };
 use sentra::{
     config::table::Id,
@@ -32,8 +32,8 @@ fn examples_are_what_their_folder_says() {
         assert!(jsonschema::draft202012::meta::is_valid(&schema(name)), "{name}");
         let validator = validator(name);
         for (example, value) in examples(name, "valid") {
-            let faults: Vec<String> = validator.iter_errors(&value).map(|fault| fault.to_string()).collect();
-            assert!(faults.is_empty(), "{example}: {faults:?}");
+            println!("{example}");
+            assert_valid(&validator, &value);
         }
         for (example, value) in examples(name, "invalid") {
             assert!(!validator.is_valid(&value), "{example}");

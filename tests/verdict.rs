@@ -1,11 +1,12 @@
 //! Everything that is emitted validates against the published schema, reads back, and stays below its bound.
 
+mod common;
 mod tiny;
 mod traffic;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use jsonschema::Validator;
+use common::schemas::{VERDICT, assert_valid};
 use sentra::{
     domain::{
         features::TABLE,
@@ -78,25 +79,16 @@ fn schemas() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
 }
 
-fn validator() -> Validator {
-    let text = fs::read(schemas().join("verdict.schema.json")).expect("the schema is committed");
-    let schema: Value = serde_json::from_slice(&text).expect("a schema is JSON");
-    jsonschema::draft202012::options().should_validate_formats(true).build(&schema).expect("a schema")
-}
-
 /// The verdict as JSON, after it validated and stayed below its bound.
-fn checked(validator: &Validator, bytes: &[u8]) -> Value {
+fn checked(bytes: &[u8]) -> Value {
     let value: Value = serde_json::from_slice(bytes).expect("a verdict is JSON");
-    let errors: Vec<_> =
-        validator.iter_errors(&value).map(|error| format!("{} {error}", error.instance_path)).collect();
-    assert!(errors.is_empty(), "{errors:?}\n{}", String::from_utf8_lossy(bytes));
+    assert_valid(&VERDICT, &value);
     assert!(bytes.len() < MAX_VERDICT_BYTES, "{} bytes", bytes.len());
     value
 }
 
 #[test]
 fn every_verdict_of_random_histories_validates_and_reads_back() {
-    let validator = validator();
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     for seed in 0..160 {
         let scene = scene(seed, 120);
@@ -104,7 +96,7 @@ fn every_verdict_of_random_histories_validates_and_reads_back() {
         let mut line = Line::new(scene.rules.clone(), tiny::model("1", (seed % 5) as f64 - 2.0), with_features);
         for (offset, sent) in (0..).zip(&scene.records) {
             let bytes = line.verdict(&sent.record(offset));
-            let value = checked(&validator, &bytes);
+            let value = checked(&bytes);
             let kind = value["kind"].as_str().expect("a kind").to_owned();
             assert_eq!(value["features"].is_object(), with_features && kind != "invalid");
             reads_back(&bytes, &value, offset);
@@ -134,7 +126,6 @@ fn reads_back(bytes: &[u8], value: &Value, offset: i64) {
 
 #[test]
 fn every_reason_of_an_invalid_record_validates() {
-    let validator = validator();
     let mut line = Line::new(Rules::default(), tiny::model("1", 0.0), true);
     let mut met = vec![false; InvalidReason::ALL.len()];
     let files = fs::read_dir(schemas().join("examples/transaction/invalid")).expect("examples are committed");
@@ -143,7 +134,7 @@ fn every_reason_of_an_invalid_record_validates() {
     values.push(None);
     for (offset, value) in (0..).zip(&values) {
         let record = Record { offset, timestamp_ms: None, key: None, value: value.as_deref(), institution: None };
-        let verdict = checked(&validator, &line.verdict(&record));
+        let verdict = checked(&line.verdict(&record));
         let code = verdict["reasons"][0]["code"].as_str().expect("a code").to_ascii_lowercase();
         let reason = InvalidReason::from_wire(&code).expect("a code of the catalogue");
         met[usize::from(reason.code())] = true;
@@ -152,14 +143,13 @@ fn every_reason_of_an_invalid_record_validates() {
     let stamp = Stamp { source, decided_at: WallTimeUs(0), processing_time_ms: 1 };
     let mut failed_on = Vec::new();
     write_invalid(&Invalid::internal(), false, &stamp, &mut failed_on);
-    checked(&validator, &failed_on);
+    checked(&failed_on);
     met[usize::from(InvalidReason::InternalError.code())] = true;
     assert!(met.iter().all(|met| *met), "{met:?}");
 }
 
 #[test]
 fn the_longest_verdict_stays_far_below_its_bound() {
-    let validator = validator();
     let long = "x".repeat(64);
     let model = tiny::model_named(&"m".repeat(64), &"v".repeat(64), 4.0);
     let mut line = Line::new(Rules::default(), model, true);
@@ -176,7 +166,7 @@ fn the_longest_verdict_stays_far_below_its_bound() {
     {
         let at = moments[(offset - i64::MAX / 2) as usize];
         let bytes = line.of_value(offset, transaction(amount, at).as_bytes());
-        let value = checked(&validator, &bytes);
+        let value = checked(&bytes);
         assert!(value["reasons"].as_array().is_some_and(|reasons| !reasons.is_empty()), "{value}");
         longest = longest.max(bytes.len());
     }
@@ -202,7 +192,7 @@ fn an_owner_record_validates_and_is_an_owner_to_the_rule() {
         schema_version: SCHEMA_VERSION,
     };
     let bytes = serde_json::to_vec(&record).expect("an owner record is JSON");
-    let value = checked(&validator(), &bytes);
+    let value = checked(&bytes);
     let pointers = [
         ("/kind", "owner".into()),
         ("/source/log", "c0ffee01".into()),

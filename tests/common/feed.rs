@@ -322,22 +322,6 @@ pub fn by_partition(places: &[Place]) -> Vec<Place> {
     sorted.into_iter().flat_map(|(partition, offsets)| offsets.into_iter().map(move |at| (partition, at))).collect()
 }
 
-/// A committed schema.
-pub fn schema(name: &str) -> Value {
-    let path = format!("{}/schemas/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_slice(&std::fs::read(path).expect("the schema is committed")).expect("JSON")
-}
-
-/// A validator that knows the schemas which others refer to.
-pub fn validator(name: &str) -> jsonschema::Validator {
-    let others = ["verdict", "feed-request"].map(|other| {
-        let resource = jsonschema::Resource::from_contents(schema(other)).expect("a schema");
-        (format!("https://sentra.example/schemas/{other}.schema.json"), resource)
-    });
-    let options = jsonschema::draft202012::options().should_validate_formats(true);
-    options.with_resources(others.into_iter()).build(&schema(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
 /// Waits a little, for what must not happen.
 pub fn a_moment() {
     thread::sleep(Duration::from_millis(300));

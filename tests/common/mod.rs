@@ -20,6 +20,7 @@ pub mod proxy;
 pub mod readme;
 pub mod records;
 pub mod rows;
+pub mod schemas;
 pub mod secrets;
 pub mod steady;
 

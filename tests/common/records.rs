@@ -11,8 +11,12 @@ use rdkafka::{
     message::Headers,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{PATIENCE, client, kafka};
+use super::{
+    PATIENCE, client, kafka,
+    schemas::{DEAD_LETTER, VERDICT, assert_valid},
+};
 
 /// One record, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +35,26 @@ pub struct Record {
 
 impl Record {
     /// The value as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(self.value.as_deref().unwrap_or_default()).expect("JSON")
+    }
+
+    /// Whatever Sentra wrote is as its schema says.
+    fn check(&self) {
+        if self.headers.iter().any(|(name, _)| name == "__connect.errors.topic") {
+            assert_valid(&DEAD_LETTER, &self.added());
+        }
+        let written: Option<Value> = self.value.as_deref().and_then(|value| serde_json::from_slice(value).ok());
+        if let Some(written) = written.filter(|written| written["kind"].is_string() && written["source"].is_object()) {
+            assert_valid(&VERDICT, &written);
+        }
+    }
+
+    /// What a dead letter's headers say besides those of the record itself.
+    pub fn added(&self) -> Value {
+        let added = self.headers.iter().filter(|(name, _)| name.starts_with("__connect.errors."));
+        let text = |value: &Option<Vec<u8>>| String::from_utf8(value.clone().expect("a value")).expect("UTF-8");
+        added.map(|(name, value)| (name.clone(), Value::from(text(value)))).collect()
     }
 
     /// A header's text.
@@ -85,6 +107,7 @@ impl Follower {
             headers,
             timestamp_ms: message.timestamp().to_millis(),
         };
+        record.check();
         self.records[message.partition() as usize].push(record);
         true
     }
