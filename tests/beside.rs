@@ -15,7 +15,7 @@ use sentra::{config::Config, kafka::layout::Surveyor};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Records of the partition that is replayed: seconds of work.
-const LONG: u32 = 400_000;
+const LONG: u32 = 1_000_000;
 
 /// So many verdicts of the other come out before that is done, at least.
 const BESIDE: usize = 3;
@@ -63,9 +63,11 @@ fn while_one_partition_replays_a_long_log_the_verdicts_of_another_of_its_shard_g
     fill(&sender, &topics.transactions);
     let setup = Setup::new(&topics).with("SENTRA__SNAPSHOTS__LOCATION", "off");
     claim_judged(&sender, &topics, &setup);
-    let process = setup.start();
-    soon("the short one to run", || recovered(&process, 1).is_some());
     let mut follower = Follower::of(&topics.verdicts, 1..2);
+    let process = setup.start();
+    // The follower is connected, so that it is no part of what a record waits for.
+    follower.read_until(PATIENCE, "the owner record", |records| !records[1].is_empty());
+    soon("the short one to run", || recovered(&process, 1).is_some());
     let mut waits = Vec::new();
     while recovered(&process, 0).is_none() {
         let (number, began) = (waits.len() as u32, Instant::now());
