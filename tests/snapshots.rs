@@ -315,7 +315,7 @@ fn a_snapshot_ahead_of_the_verdicts_gives_way_to_the_one_before_it() {
         let mut passed_over = Vec::new();
         let attempt = |(_, bytes): &(i64, Vec<u8>)| {
             let mut restored = restore(bytes, &scene.rules, 100)?;
-            let mut settling = restored.settling(Ok(None), (0, accepted), LOG.short());
+            let mut settling = restored.settling(Ok(None), (0, accepted), LOG.short())?;
             while settling.next() < accepted {
                 let at = settling.next();
                 settling.take(at, &verdicts[at as usize]);

@@ -38,8 +38,10 @@ pub struct Settling {
     exact: bool,
     /// A place ahead at which e and h are known.
     ahead: Option<Told>,
-    /// Where retention has taken records behind the newest place known: that place, and where the log begins now.
-    torn: Option<(i64, i64)>,
+    /// Where reading began.
+    start: i64,
+    /// The checkpoint's place, where retention has taken records behind it.
+    torn: Option<i64>,
     /// The epoch of the verdict that counted last.
     counted: Option<i64>,
     doubt: Option<Doubt>,
@@ -103,7 +105,8 @@ pub enum Doubt {
     /// It lies beyond the end.
     #[error(
         "verdicts end at {end}, but the group's checkpoint lies at {next}: the partition's tail was lost (an unclean \
-         election?); begin with new topics, or delete the group's offset of this partition to judge what was lost again"
+         election?); begin with new topics, or stop the group's processes and delete its offset of this partition to judge \
+         what was lost again"
     )]
     Beyond {
         /// The checkpoint's next offset.
@@ -114,8 +117,8 @@ pub enum Doubt {
     /// Verdicts it counted are missing.
     #[error(
         "verdicts below {next} reach input offset {found}, but the group's checkpoint there says {last}: the partition's \
-         tail was lost and written again (an unclean election?); begin with new topics, or delete the group's offset of \
-         this partition to judge what was lost again"
+         tail was lost and written again (an unclean election?); begin with new topics, or stop the group's processes and \
+         delete its offset of this partition to judge what was lost again"
     )]
     Short {
         /// The checkpoint's next offset.
@@ -125,11 +128,26 @@ pub enum Doubt {
         /// What it says.
         last: i64,
     },
+    /// An owner that it does not know of came before it.
+    #[error(
+        "below {next} an owner of epoch {found} follows, of which the group's checkpoint there says nothing, but epoch \
+         {epoch}: the partition's tail was lost and written again (an unclean election?); begin with new topics, or stop \
+         the group's processes and delete its offset of this partition to judge what was lost again"
+    )]
+    Rewritten {
+        /// The checkpoint's next offset.
+        next: i64,
+        /// The epoch read.
+        found: i64,
+        /// The one it says.
+        epoch: i64,
+    },
     /// Records behind it are deleted, and with them, perhaps, a newer owner's than the one whose verdicts remain.
     #[error(
         "the group's checkpoint lies at {next}, verdicts below {start} are deleted, and those that remain are of epoch \
-         {epoch}, whose owner a newer one may have followed: the group was away for longer than verdicts are kept; \
-         delete the group's offset of this partition to go on behind input offset {found}, where they end"
+         {epoch}, whose owner a newer one may have followed: the group was away for longer than verdicts are kept; stop \
+         its processes and delete its offset of this partition to go on behind input offset {found}, where they end, though \
+         some before it may never have counted"
     )]
     Torn {
         /// The checkpoint's next offset.
@@ -162,7 +180,7 @@ impl Settling {
     }
 
     fn reading(reader: Reader, decisions: Decisions, least: i64, log: String) -> Self {
-        let exact = reader.last().is_some();
+        let (exact, start) = (reader.last().is_some(), reader.next());
         Self {
             reader,
             log,
@@ -172,6 +190,7 @@ impl Settling {
             least,
             exact,
             ahead: None,
+            start,
             torn: None,
             counted: None,
             doubt: None,
@@ -204,7 +223,7 @@ impl Settling {
             }
             self.ahead = Some(told);
         } else {
-            self.torn = (next < at && !self.exact).then_some((next, at));
+            self.torn = (next < at && !self.exact).then_some(next);
             self.pass(told);
         }
         self
@@ -222,7 +241,8 @@ impl Settling {
 
     /// The place of a checkpoint is reached, or lies behind: its e tells zombies from owners in either case.
     fn pass(&mut self, told: Told) {
-        let Checkpoint { next, epoch, last } = told.checkpoint;
+        let Checkpoint { epoch, last, .. } = told.checkpoint;
+        self.doubt = self.doubt.take().or_else(|| self.contradiction(told.checkpoint));
         self.serves(epoch, told.edition);
         if !self.exact {
             let (at, known) = (self.reader.next(), self.reader.epoch());
@@ -230,10 +250,19 @@ impl Settling {
             self.exact = self.torn.is_none();
             self.reader = if self.exact { reader.after(Some(last)) } else { reader };
         }
-        if let Some(found) = self.reader.last().filter(|found| *found < last) {
-            self.doubt.get_or_insert(Doubt::Short { next, found, last });
-        }
         self.least = self.least.max(last);
+    }
+
+    /// What was read so far against the checkpoint: where it lies ahead, no owner comes between its epoch and its place,
+    /// and what is known for certain to count reaches as far as it says.
+    fn contradiction(&self, Checkpoint { next, epoch, last }: Checkpoint) -> Option<Doubt> {
+        let reached = next >= self.reader.next();
+        if let Some(found) = self.reader.epoch().filter(|found| reached && *found > epoch) {
+            return Some(Doubt::Rewritten { next, found, epoch });
+        }
+        let is_certain = self.exact || self.counted.is_some_and(|counted| counted == epoch || counted >= self.start);
+        let found = self.reader.last().filter(|found| is_certain && *found < last);
+        found.map(|found| Doubt::Short { next, found, last })
     }
 
     /// Takes the record at `offset`. A fate of [`Fate::GoBack`] cannot come up: reading begins at the log's start.
@@ -286,10 +315,10 @@ impl Settling {
     /// Ends the reading.
     pub fn finish(mut self) -> Settled {
         self.pass_below(self.reader.next());
-        if let (Some((next, start)), Some(epoch), Some(found)) = (self.torn, self.counted, self.reader.last())
-            && epoch < start
+        if let (Some(next), Some(epoch), Some(found)) = (self.torn, self.counted, self.reader.last())
+            && epoch < self.start
         {
-            self.doubt.get_or_insert(Doubt::Torn { next, start, epoch, found });
+            self.doubt.get_or_insert(Doubt::Torn { next, start: self.start, epoch, found });
         }
         let Self {
             reader,

@@ -17,7 +17,7 @@ use crate::{
         decisions::Decisions,
         edition::{Edition, Lineage},
         partition::Place,
-        settle::Settling,
+        settle::{Doubt, Settling},
     },
     kafka::tail::{Span, TailError},
 };
@@ -93,12 +93,18 @@ impl Readers {
     /// verdict partition's start, its records are looked through. A partition of which nothing is known may have come
     /// later than the log: then the first partition's owner tells how many there were.
     pub(super) fn look(&mut self, partition: i32, shared: &Shared, stop: &AtomicBool) -> Result<Answer, TailError> {
+        let committed = match self.told(partition, shared, stop)? {
+            Ok(committed) => committed,
+            Err(elsewhere) => return Ok(Answer::Looked { last: Err(elsewhere.into()) }),
+        };
+        // Asked for in this order: what the group knows of is there by then.
         let span = self.verdicts.span(partition, stop)?;
         let Span { start, end } = span;
-        let committed = self.told(partition, shared, stop)?.unwrap_or_default();
-        let is_there = |told: &Told| told.checkpoint.next <= end;
+        if let Some(next) = committed.map(|told| told.checkpoint.next).filter(|next| *next > end) {
+            return Ok(Answer::Looked { last: Err(Doubt::Beyond { next, end }) });
+        }
         let mut named = Named::default();
-        let told = match committed.filter(is_there) {
+        let told = match committed {
             Some(Told { checkpoint, edition }) => {
                 named = self.owner_at(partition, span, checkpoint.epoch, stop)?;
                 // Its owner's record may be deleted, and the checkpoint be of a version that names no edition.
@@ -107,7 +113,7 @@ impl Readers {
                 let edition = edition.or(named.edition).or_else(|| snapshot().and_then(|told| told.edition));
                 Some(Told { checkpoint, edition })
             }
-            None => newest_told(shared, partition).filter(is_there),
+            None => newest_told(shared, partition).filter(|told| told.checkpoint.next <= end),
         };
         let log = shared.log.short();
         let mut settling = match told {
@@ -122,7 +128,7 @@ impl Readers {
         if partitions.is_none() && partition != 0 {
             partitions = self.count_by_the_first(shared, stop)?;
         }
-        Ok(Answer::Looked { last: Predecessor { owners: settled.owners, partitions } })
+        Ok(Answer::Looked { last: Ok(Predecessor { owners: settled.owners, partitions }) })
     }
 
     /// How many partitions there were when the group's checkpoint of the first one was written.

@@ -36,6 +36,9 @@ const MOST_LETTER_BYTES: usize = 32 * 1024 * 1024;
 /// Offsets and checkpoints are committed so often, of partitions that moved.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
+/// And so often of all: a commit that another process sent earlier may have come later, and nobody would know.
+const COMMIT_ALL_EVERY: Duration = Duration::from_secs(300);
+
 impl Shard {
     /// Follows what librdkafka noted inside poll.
     pub(super) fn take_notices(&mut self) {
@@ -159,6 +162,10 @@ impl Shard {
         self.shared.telemetry.metrics.crowded(self.number, crowded);
         if now >= self.next_commit && !self.shared.stop.load(Ordering::Relaxed) {
             self.next_commit = now + COMMIT_EVERY;
+            if now >= self.next_commit_of_all {
+                self.next_commit_of_all = now + COMMIT_ALL_EVERY;
+                self.slots.values_mut().for_each(|slot| slot.committed = None);
+            }
             self.commit();
         }
         Ok(())

@@ -197,6 +197,7 @@ pub struct Shard {
     tally: Tally,
     next_housekeeping: Instant,
     next_commit: Instant,
+    next_commit_of_all: Instant,
 }
 
 /// Buffers that turns use again and again.
@@ -242,6 +243,7 @@ impl Shard {
             tally: Tally::new(&shared.telemetry.metrics),
             next_housekeeping: now,
             next_commit: now,
+            next_commit_of_all: now,
             shared,
         })
     }

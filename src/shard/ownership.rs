@@ -27,7 +27,7 @@ use crate::{
         edition::{Edition, Lineage, Superseded},
         partition::Partition,
         plan::{Logs, Lost, plan, same_count},
-        settle::Settled,
+        settle::{Doubt, Settled},
     },
     kafka::client::describe,
     telemetry::facts::{
@@ -178,7 +178,12 @@ impl Shard {
         }
     }
 
-    fn looked(&mut self, partition: i32, last: Predecessor) {
+    fn looked(&mut self, partition: i32, last: Result<Predecessor, Doubt>) {
+        let last = match last {
+            Ok(last) => last,
+            // Owner records would cover what is missing.
+            Err(doubt) => return self.refuse(partition, &doubt.to_string()),
+        };
         // Nothing is written of another count: the first owner record that names one tells what the log began with.
         if let Err(refusal) = same_count(last.partitions, self.shared.partitions) {
             return self.refuse(partition, &refusal.to_string());

@@ -25,7 +25,7 @@ use crate::{
     domain::verdict::Head,
     engine::{
         plan::Logs,
-        settle::{Settled, Settling},
+        settle::{Doubt, Settled, Settling},
     },
     kafka::tail::{Patience, RangeReader, Span, TailError},
 };
@@ -50,8 +50,8 @@ pub(super) enum Question {
 pub enum Answer {
     /// Whom the partition comes from.
     Looked {
-        /// What is known of those before.
-        last: Predecessor,
+        /// What is known of those before, or why the partition cannot be what the group says.
+        last: Result<Predecessor, Doubt>,
     },
     /// The past is settled.
     Settled {

@@ -169,7 +169,7 @@ fn try_one(
     let (head, end) = (restored.head.clone(), restored.end);
     let told = readers.told(partition, shared, stop)?;
     let Span { start: verdict_start, end: verdict_end } = readers.verdicts.span(partition, stop)?;
-    let mut settling = restored.settling(told, (verdict_start, verdict_end), shared.log.short());
+    let mut settling = restored.settling(told, (verdict_start, verdict_end), shared.log.short())?;
     readers.verdicts.read_range(partition, settling.next(), epoch + 1, stop, |offset, value| {
         settling.take(offset, value.unwrap_or_default());
     })?;

@@ -12,7 +12,7 @@ use sentra::{
         chain::{Chain, Link},
         decisions::Decisions,
         partition::Partition,
-        plan::plan,
+        plan::{Refusal, plan},
         settle::{Settled, Settling},
         snapshot::{Refused, newest_that_fits},
     },
@@ -321,7 +321,7 @@ impl Owner {
         let start = match plan(shared.logs(), &settled, held, &LOG.short()) {
             Ok(start) => start,
             // What the group has moved since is not this owner's to be refused: its slot goes.
-            Err(_) if self.generation != shared.generation => return Ok(Stage::Idle),
+            Err(Refusal::Unknown { .. }) if self.generation != shared.generation => return Ok(Stage::Idle),
             Err(refusal) => return Err(Failure::Refused(refusal.to_string())),
         };
         let fresh = || Partition::new(Arc::clone(&shared.rules), PLACE, start.replay_from);
@@ -342,7 +342,7 @@ fn restored(bytes: &[u8], epoch: i64, shared: &Shared) -> Result<(Partition, Set
         restored.decisions = Decisions::default();
     }
     let verdicts = (shared.verdicts.start, shared.verdicts.end());
-    let mut settling = restored.settling(shared.told(), verdicts, LOG.short());
+    let mut settling = restored.settling(shared.told(), verdicts, LOG.short())?;
     while settling.next() <= epoch {
         let at = settling.next();
         settling.take(at, shared.verdicts.get(at));

@@ -85,11 +85,13 @@ fn behind_a_snapshot_the_groups_newer_checkpoint_tells_zombies_from_owners() {
 #[test]
 fn a_log_that_lost_its_tail_is_doubted() {
     let records = [owner(), verdict(0, 0, -1), owner()];
-    assert_eq!(settled(0, &records, checkpoint(3, 0, 0)).doubt, None, "it is whole");
+    assert_eq!(settled(0, &records, checkpoint(2, 0, 0)).doubt, None, "it is whole");
     let beyond = settled(0, &records, checkpoint(9, 0, 7)).doubt;
     assert_eq!(beyond, Some(Doubt::Beyond { next: 9, end: 3 }));
-    let short = settled(0, &records, checkpoint(3, 0, 1));
-    assert_eq!(short.doubt, Some(Doubt::Short { next: 3, found: 0, last: 1 }));
+    let rewritten = settled(0, &records, checkpoint(3, 0, 1)).doubt;
+    assert_eq!(rewritten, Some(Doubt::Rewritten { next: 3, found: 2, epoch: 0 }));
+    let short = settled(0, &records, checkpoint(2, 0, 1));
+    assert_eq!(short.doubt, Some(Doubt::Short { next: 2, found: 0, last: 1 }));
     assert_eq!(short.last, Some(1), "never below the checkpoint");
     let logs = Logs { input_start: 0, input_end: 9, verdict_start: 0, partitions: 4 };
     assert!(matches!(plan(logs, &short, None, LOG), Err(Refusal::Doubt(_))));
@@ -241,7 +243,65 @@ fn contested(dice: &[u8]) -> (Vec<String>, Vec<(i64, i64)>) {
     (records, places)
 }
 
+/// What a place ahead or behind is to the reading below.
+fn told_at(places: &[(i64, i64)], place: usize) -> Told {
+    let (epoch, last) = places[place];
+    Checkpoint { next: place as i64 + 1, epoch, last }.into()
+}
+
 proptest! {
+    #[test]
+    fn behind_a_snapshot_h_is_exact_where_it_or_the_groups_checkpoint_reaches_the_log(
+        dice in prop::collection::vec(any::<u8>(), 0..60),
+        places_of in any::<[prop::sample::Index; 2]>(),
+        start in any::<prop::sample::Index>(),
+        committed in any::<bool>(),
+    ) {
+        let (records, places) = contested(&dice);
+        let [snapshot, group] = places_of.map(|place| place.index(places.len()));
+        let start = start.index(records.len());
+        let told = committed.then(|| told_at(&places, group));
+        let end = records.len() as i64;
+        let from = told_at(&places, snapshot);
+        let mut settling =
+            Settling::resume(from, Decisions::default(), start as i64, String::from(LOG)).knowing(Ok(told), end);
+        for at in settling.next()..end {
+            settling.take(at, records[at as usize].as_bytes());
+        }
+        let (found, h) = (settling.finish(), places[places.len() - 1].1);
+        let reaches = start <= snapshot + 1 || (committed && start <= group + 1);
+        let last = found.last.unwrap_or(-1);
+        prop_assert!(last >= places[snapshot].1);
+        if reaches {
+            prop_assert_eq!((found.doubt, last), (None, h));
+        } else if committed {
+            prop_assert!(last >= places[group].1);
+            prop_assert!(last <= h || matches!(found.doubt, Some(Doubt::Torn { .. })), "{:?}, and h is {}", found, h);
+        }
+    }
+
+    #[test]
+    fn a_tail_that_was_lost_is_doubted_also_where_owners_wrote_again_behind_it(
+        dice in prop::collection::vec(any::<u8>(), 1..60),
+        (place, lost, start) in any::<(prop::sample::Index, prop::sample::Index, prop::sample::Index)>(),
+        again in 0_usize..20,
+    ) {
+        let (mut records, places) = contested(&dice);
+        // Places where something was judged by the newest owner: its record is not among what is lost.
+        let some: Vec<usize> = (0..places.len()).filter(|place| *place as i64 > places[*place].0).collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        let place = some[place.index(some.len())];
+        let (epoch, last) = places[place];
+        let lost = epoch as usize + 1 + lost.index(place - epoch as usize);
+        records.truncate(lost);
+        records.extend((0..again).map(|_| owner()));
+        let start = start.index(lost + 1).min(records.len());
+        let found = settled(start as i64, &records[start..], checkpoint(place as i64 + 1, epoch, last));
+        prop_assert!(found.doubt.is_some(), "{:?}", found);
+    }
+
     #[test]
     fn with_a_checkpoint_h_is_exact_whatever_retention_took_or_doubted_by_name_and_never_below_it(
         dice in prop::collection::vec(any::<u8>(), 0..60),

@@ -242,6 +242,14 @@ pub enum Refused {
         /// h.
         last: i64,
     },
+    /// It was taken where the verdict partition does not reach any more.
+    #[error("it was taken at verdict offset {next}, but verdicts end at {end}")]
+    Beyond {
+        /// Where it was taken.
+        next: i64,
+        /// The verdict partition's end.
+        end: i64,
+    },
     /// The log is another one.
     #[error("the record at offset {offset} is not the one it was taken behind: the log is another one")]
     Anchor {

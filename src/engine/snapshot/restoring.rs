@@ -54,14 +54,21 @@ impl Restored {
 
     /// Goes on reading the verdicts behind its checkpoint, in a log that begins at `start` and now ends at `end`, with its
     /// decisions, which go along, and with what the group told.
+    ///
+    /// # Errors
+    /// It was taken beyond that end.
     pub fn settling(
         &mut self,
         told: Result<Option<Told>, Elsewhere>,
         (start, end): (i64, i64),
         log: String,
-    ) -> Settling {
+    ) -> Result<Settling, Refused> {
+        let own = self.head.told();
+        if own.checkpoint.next > end {
+            return Err(Refused::Beyond { next: own.checkpoint.next, end });
+        }
         let decisions = std::mem::take(&mut self.decisions);
-        Settling::resume(self.head.told(), decisions, start, log).knowing(told, end)
+        Ok(Settling::resume(own, decisions, start, log).knowing(told, end))
     }
 
     /// The state to replay from, where it fits the logs: `settled` is what the verdicts behind the head's checkpoint say.
