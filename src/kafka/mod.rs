@@ -2,10 +2,12 @@
 
 pub mod client;
 pub mod dead_letters;
+pub mod fetch;
 pub mod group;
 pub mod identity;
 pub mod layout;
 pub mod load;
+pub mod produce;
 pub mod properties;
 pub mod tail;
 pub mod topic_id;

@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     kafka::{
         client::consumer_config,
+        fetch::FetchQueue,
         group::{member_name, name_client},
     },
 };
@@ -53,6 +54,8 @@ fn set_session(client: &mut ClientConfig, config: &Config, (session, heartbeat):
 
 /// A topic's consumer: the transactions' of a shard, the verdicts' of a sink.
 pub struct Input {
+    /// Where the records of a shard's input come out; a sink's come out of `poll`.
+    pub fetched: Option<FetchQueue<InputContext>>,
     /// The client; `poll` runs its callbacks.
     pub consumer: Arc<BaseConsumer<InputContext>>,
     topic: String,
@@ -72,21 +75,23 @@ impl Input {
     /// # Errors
     /// A property is wrong.
     pub fn subscribe(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
-        Self::made(settings, topic, InputContext::new(topic))
+        Self::made(settings, topic, InputContext::new(topic), false)
     }
 
-    /// The same, but that partitions which are to go are given up by [`Input::give_up`], once they are drained.
+    /// The same, but that partitions which are to go are given up by [`Input::give_up`], once they are drained, and that
+    /// records come out of a queue of their own.
     ///
     /// # Errors
     /// A property is wrong.
     pub fn join(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
-        Self::made(settings, topic, InputContext::draining(topic))
+        Self::made(settings, topic, InputContext::draining(topic), true)
     }
 
-    fn made(settings: &ClientConfig, topic: &str, context: InputContext) -> Result<Self, KafkaError> {
-        let consumer: BaseConsumer<InputContext> = settings.create_with_context(context)?;
+    fn made(settings: &ClientConfig, topic: &str, context: InputContext, apart: bool) -> Result<Self, KafkaError> {
+        let consumer: Arc<BaseConsumer<InputContext>> = Arc::new(settings.create_with_context(context)?);
         consumer.subscribe(&[topic])?;
-        Ok(Self { consumer: Arc::new(consumer), topic: topic.to_owned() })
+        let fetched = apart.then(|| FetchQueue::new(Arc::clone(&consumer)));
+        Ok(Self { fetched, consumer, topic: topic.to_owned() })
     }
 
     /// For questions to the group that the turn cannot wait for.
@@ -101,6 +106,9 @@ impl Input {
     pub fn place(&self, partition: i32, offset: i64) -> KafkaResult<()> {
         self.consumer.incremental_unassign(&self.one(partition, Offset::Invalid)?)?;
         self.consumer.incremental_assign(&self.one(partition, Offset::Offset(offset))?)?;
+        if let Some(fetched) = &self.fetched {
+            fetched.send_here(&self.topic, partition);
+        }
         // A pause outlives the assignment it was made in.
         self.resume(partition)
     }

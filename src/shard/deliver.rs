@@ -1,6 +1,6 @@
 //! The verdict producer: idempotent, acks=all, no message timeout, gapless; one of a shard's own.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     ClientConfig,
@@ -11,7 +11,10 @@ use rdkafka::{
 use thiserror::Error;
 
 use super::context::{Ack, VerdictContext};
-use crate::{config::Config, kafka::client::producer_config};
+use crate::{
+    config::Config,
+    kafka::{client::producer_config, produce::Outlet},
+};
 
 /// Records a producer may hold: far above what all its partitions may have undelivered together, so that one slow
 /// partition never starves the others.
@@ -43,7 +46,7 @@ pub enum SendError {
 
 /// A shard's verdict producer.
 pub struct Verdicts {
-    producer: BaseProducer<VerdictContext>,
+    outlet: Outlet<VerdictContext>,
     topic: String,
 }
 
@@ -53,8 +56,12 @@ impl Verdicts {
     /// # Errors
     /// A property is wrong.
     pub fn new(config: &Config) -> Result<Self, KafkaError> {
-        let producer = producer_settings(config).create_with_context(VerdictContext::default())?;
-        Ok(Self { producer, topic: config.topics.verdicts.clone() })
+        Self::made(&producer_settings(config), &config.topics.verdicts)
+    }
+
+    fn made(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
+        let producer: BaseProducer<VerdictContext> = settings.create_with_context(VerdictContext::default())?;
+        Ok(Self { outlet: Outlet::new(Arc::new(producer), topic)?, topic: topic.to_owned() })
     }
 
     /// Hands one record to the producer.
@@ -69,36 +76,50 @@ impl Verdicts {
         value: &[u8],
         trace: &[(String, Vec<u8>)],
     ) -> Result<(), SendError> {
+        let sent = if trace.is_empty() {
+            self.outlet.send(partition, key, value, generation)
+        } else {
+            self.send_traced(partition, generation, key, value, trace)
+        };
+        sent.map_err(|code| match code {
+            // A producer beyond use is replaced, and its partitions are claimed anew (`Verdicts::fatal`).
+            RDKafkaErrorCode::QueueFull | RDKafkaErrorCode::Fatal => SendError::Full,
+            code => SendError::Refused(KafkaError::MessageProduction(code)),
+        })
+    }
+
+    fn send_traced(
+        &self,
+        partition: i32,
+        generation: usize,
+        key: Option<&[u8]>,
+        value: &[u8],
+        trace: &[(String, Vec<u8>)],
+    ) -> Result<(), RDKafkaErrorCode> {
         let mut record: BaseRecord<'_, [u8], [u8], usize> =
             BaseRecord::with_opaque_to(&self.topic, generation).partition(partition).payload(value);
         record.key = key;
-        if !trace.is_empty() {
-            let headers = trace.iter().fold(OwnedHeaders::new_with_capacity(trace.len()), |headers, (key, value)| {
-                headers.insert(Header { key, value: Some(value) })
-            });
-            record = record.headers(headers);
-        }
-        self.producer.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
-            // A producer beyond use is replaced, and its partitions are claimed anew (`Verdicts::fatal`).
-            Some(RDKafkaErrorCode::QueueFull | RDKafkaErrorCode::Fatal) => SendError::Full,
-            _ => SendError::Refused(error),
-        })
+        let headers = trace.iter().fold(OwnedHeaders::new_with_capacity(trace.len()), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value) })
+        });
+        let sent = self.outlet.producer().send(record.headers(headers));
+        sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
     }
 
     /// Serves callbacks and moves acknowledgements into `to`, in order.
     pub fn acknowledged(&self, to: &mut Vec<Ack>) {
-        self.producer.poll(Duration::ZERO);
-        self.producer.context().take(to);
+        self.outlet.producer().poll(Duration::ZERO);
+        self.outlet.producer().context().take(to);
     }
 
     /// Serves callbacks for up to `time`.
     pub fn wait(&self, time: Duration) {
-        self.producer.poll(time);
+        self.outlet.producer().poll(time);
     }
 
     /// Why the producer is beyond use, where it is: a new one and new epochs are needed.
     pub fn fatal(&self) -> Option<String> {
-        self.producer.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+        self.outlet.producer().client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
     }
 }
 
@@ -119,8 +140,7 @@ mod tests {
         assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::MessageSizeTooLarge));
 
         let producer = producer_settings(&config).set("queue.buffering.max.messages", "1").clone();
-        let topic = config.topics.verdicts.clone();
-        let verdicts = Verdicts { producer: producer.create_with_context(VerdictContext::default()).unwrap(), topic };
+        let verdicts = Verdicts::made(&producer, &config.topics.verdicts).unwrap();
         assert!(verdicts.send(0, 1, None, b"x", &[]).is_ok());
         assert!(matches!(verdicts.send(0, 1, None, b"x", &[]), Err(SendError::Full)));
     }

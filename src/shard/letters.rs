@@ -15,7 +15,7 @@ use rdkafka::{
     ClientConfig, ClientContext,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders},
+    message::{DeliveryResult, Header, Headers, Message, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
 
@@ -119,7 +119,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The producer cannot be made: a property is wrong.
-    pub fn write(&mut self, message: &BorrowedMessage<'_>, invalid: &Invalid) -> Result<u64, KafkaError> {
+    pub fn write(&mut self, message: &impl Message, invalid: &Invalid) -> Result<u64, KafkaError> {
         let id = self.next;
         self.next += 1;
         let mut letter = Letter {
@@ -251,8 +251,9 @@ impl Letter {
 }
 
 /// The record's own headers untouched, and where and why it failed.
-fn headers(message: &BorrowedMessage<'_>, invalid: &Invalid) -> OwnedHeaders {
-    let own = message.headers().map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach);
+fn headers(message: &impl Message, invalid: &Invalid) -> OwnedHeaders {
+    let own = message.headers().into_iter().flat_map(Headers::iter);
+    let own = own.fold(OwnedHeaders::new(), |own, Header { key, value }| own.insert(Header { key, value }));
     let (partition, offset) = (message.partition().to_string(), message.offset().to_string());
     let (code, text) = (invalid.code(), invalid.text());
     let stage = if invalid.reason == InvalidReason::InternalError { "step" } else { "decode" };

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::Message;
 
 use super::{
     Shared, Slots,
@@ -24,6 +24,7 @@ use crate::{
         partition::Partition,
         snapshot::{Anchor, End, Head, Part, SnapshotIdentity, Taking},
     },
+    kafka::fetch::Fetched,
     snapshot::{Busy, Depot, Ending, Name, Outcome, SnapshotWriter},
     telemetry::{
         Fact, Telemetry,
@@ -106,7 +107,7 @@ impl Snapshots {
     }
 
     /// Begins a due partition's snapshot behind the last record of the turn; `messages` are the turn's.
-    pub fn begin(&mut self, messages: &[BorrowedMessage<'_>], slots: &mut Slots, shared: &Shared) {
+    pub fn begin(&mut self, messages: &[Fetched<'_>], slots: &mut Slots, shared: &Shared) {
         if self.current.is_some() {
             return;
         }

@@ -2,7 +2,7 @@
 //! those of live partitions come out judged. A record that the program fails on takes its partition out of the batch,
 //! and no other. Scores, verdicts and what becomes of a failed partition are not decided here.
 
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{Headers, Message};
 
 use super::{
     Slots,
@@ -15,6 +15,7 @@ use crate::{
         partition::{Partition, Read, Step},
         settle::Witness,
     },
+    kafka::fetch::Fetched,
     telemetry::{
         Telemetry,
         facts::{Fact, Recovered, ReplayDiffers},
@@ -24,7 +25,7 @@ use crate::{
 /// A record on its way through the turn.
 pub struct Pending<'m> {
     /// The record.
-    pub message: &'m BorrowedMessage<'m>,
+    pub message: &'m Fetched<'m>,
     /// What it turned out to be.
     pub step: Step<'m>,
     /// Its row in the batch, where it has one.
@@ -35,7 +36,7 @@ pub struct Pending<'m> {
 
 /// Applies the messages in order; the rows of those to be scored go to `rows`.
 pub fn step<'m>(
-    messages: &'m [BorrowedMessage<'m>],
+    messages: &'m [Fetched<'m>],
     slots: &mut Slots,
     rows: &mut Vec<Row>,
     telemetry: &Telemetry,
@@ -70,7 +71,7 @@ const AHEAD: usize = 16;
 
 /// A record read ahead of its turn.
 struct Ahead<'m> {
-    message: &'m BorrowedMessage<'m>,
+    message: &'m Fetched<'m>,
     record: Record<'m>,
     headed: bool,
     /// `None` where its partition is not live: it may be for the replay, or for nobody.
@@ -79,7 +80,7 @@ struct Ahead<'m> {
 
 impl<'m> Ahead<'m> {
     /// Takes the next messages, those of live partitions read.
-    fn fill(ahead: &mut Vec<Self>, messages: &'m [BorrowedMessage<'m>], slots: &Slots) {
+    fn fill(ahead: &mut Vec<Self>, messages: &'m [Fetched<'m>], slots: &Slots) {
         ahead.clear();
         let read = guarded(|| {
             ahead.extend(messages.iter().filter_map(|message| Self::unread(message).read(slots)));
@@ -93,7 +94,7 @@ impl<'m> Ahead<'m> {
         }
     }
 
-    fn unread(message: &'m BorrowedMessage<'m>) -> Self {
+    fn unread(message: &'m Fetched<'m>) -> Self {
         let (record, headed) = record(message);
         Self { message, record, headed, read: None }
     }
@@ -207,7 +208,7 @@ impl Slot {
 }
 
 /// A broker's message as the engine takes it, and whether it has headers.
-pub(crate) fn record<'m>(message: &'m BorrowedMessage<'m>) -> (Record<'m>, bool) {
+pub(crate) fn record<M: Message>(message: &M) -> (Record<'_>, bool) {
     let headers = message.headers();
     let institution = headers.and_then(|headers| {
         headers.iter().filter(|header| header.key == "institution").last().and_then(|header| header.value)

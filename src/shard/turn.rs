@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::{
-    consumer::BaseConsumer,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Headers, Message},
+    message::{Headers, Message},
 };
 
 use super::{
     Shard, ShardError, Shared, Slots,
-    context::InputContext,
+    assignment::Input,
     deliver::{SendError, Verdicts},
     letters::DeadLetters,
     ownership::wall_time,
@@ -24,6 +23,7 @@ use crate::{
         emit::{Emitted, Emitter, Stamp},
         partition::Step,
     },
+    kafka::fetch::Fetched,
     telemetry::{
         Stage as Timed, Tally,
         facts::{BrokerLost, Fact},
@@ -37,19 +37,23 @@ const WAIT: Duration = Duration::from_millis(5);
 const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 const MOST_TRACE_BYTES: usize = 512;
 
-/// Polls until there is nothing more, or an error, or `most` records.
-fn poll(consumer: &BaseConsumer<InputContext>, most: usize) -> (Vec<BorrowedMessage<'_>>, Option<KafkaError>) {
+/// Serves the group's events, and takes up to `most` records; the errors that came in place of either.
+fn poll(input: &Input, most: usize) -> (Vec<Fetched<'_>>, Vec<KafkaError>) {
     let mut messages = Vec::with_capacity(most);
-    let mut wait = WAIT;
-    while messages.len() < most {
-        match consumer.poll(wait) {
-            Some(Ok(message)) => messages.push(message),
-            Some(Err(error)) => return (messages, Some(error)),
-            None => break,
+    let event = input.consumer.poll(Duration::ZERO);
+    let mut failed = input.fetched.as_ref().map(|fetched| fetched.take(WAIT, most, &mut messages)).unwrap_or_default();
+    match event {
+        None => {}
+        Some(Err(error)) => failed.push(error),
+        Some(Ok(astray)) => {
+            // What is fetched comes out of its own queue alone, or it would not be in order: it is fetched again.
+            let (partition, offset) = (astray.partition(), astray.offset());
+            tracing::warn!(partition, offset, "a record came out of the wrong queue; reading again from it");
+            messages.retain(|message| message.partition() != partition);
+            failed.extend(input.place(partition, offset).err());
         }
-        wait = Duration::ZERO;
     }
-    (messages, None)
+    (messages, failed)
 }
 
 impl Shard {
@@ -83,7 +87,7 @@ impl Shard {
             snapshots,
             ..
         } = self;
-        let (messages, failed) = poll(&input.consumer, shared.config.score.batch);
+        let (messages, failed) = poll(input, shared.config.score.batch);
         let began = Instant::now();
         let pending = step(&messages, slots, &mut scratch.rows, &shared.telemetry);
         if !pending.is_empty() {
@@ -115,7 +119,7 @@ impl Shard {
         }
         drop(messages);
         self.recover_crashed();
-        failed.map_or(Ok(()), |error| self.poll_failed(error))
+        failed.into_iter().try_for_each(|error| self.poll_failed(error))
     }
 
     /// An error in place of a record.
@@ -239,7 +243,7 @@ impl Writer<'_> {
         );
     }
 
-    fn count(&mut self, emitted: &Emitted, message: &BorrowedMessage<'_>) {
+    fn count(&mut self, emitted: &Emitted, message: &Fetched<'_>) {
         self.tally.verdict(emitted.kind, emitted.flags);
         if let Some(at) = message.timestamp().to_millis() {
             self.tally.latency_ms(self.decided_at.0 / 1_000 - at);
@@ -292,7 +296,7 @@ fn whole_ms(took: Duration) -> u64 {
 }
 
 /// The trace headers to pass through.
-pub(crate) fn trace(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn trace(message: &impl Message) -> Vec<(String, Vec<u8>)> {
     let Some(headers) = message.headers() else { return Vec::new() };
     let traced = headers.iter().filter(|header| TRACE_HEADERS.contains(&header.key));
     let traced: Vec<(String, Vec<u8>)> =
