@@ -22,6 +22,12 @@ const THRESHOLDS: usize = 256;
 const LEAVES: usize = 32;
 const PLANES: usize = LEAVES / 8;
 
+/// A tree's leaves from left to right, as many as there can be.
+type Leaves = [f64; LEAVES];
+
+/// What each lane's trees said so far.
+type Sums = [f64; LANES];
+
 /// What every row's columns see, a row a lane.
 type Ranks = [[i8; LANES]];
 
@@ -39,8 +45,7 @@ pub(super) struct BytePlan {
 struct ByteTree {
     /// One past the last mark of each plane; they lie plane after plane, so that a plane stays in registers.
     marks: [usize; PLANES],
-    /// From left to right, as many as there can be.
-    leaves: [f64; LEAVES],
+    leaves: Leaves,
 }
 
 /// One plane's part of a split: to the right of the threshold, these leaves are out.
@@ -96,27 +101,27 @@ impl BytePlan {
             // SAFETY: as above.
             return unsafe { self.raw_avx2(plan, rows, out) };
         }
-        self.raw(plan, rows, out);
+        self.raw(plan, rows, out, add_leaves);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512bw,avx512vl,avx512cd")]
     fn raw_avx512(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
-        self.raw(plan, rows, out);
+        self.raw(plan, rows, out, |leaves, out, sums| add_leaves_avx512(leaves, out, sums));
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,lzcnt")]
     fn raw_avx2(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
-        self.raw(plan, rows, out);
+        self.raw(plan, rows, out, add_leaves);
     }
 
     #[inline(always)]
-    fn raw(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
+    fn raw(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>, add_leaves: impl Fn(&Leaves, &[u32; LANES], &mut Sums)) {
         let mut ranks = vec![[0_i8; LANES]; plan.columns];
         self.rank(plan, rows, &mut ranks);
         let mut sums = [0.0; LANES];
-        self.add(&ranks, &mut sums);
+        self.add(&ranks, &mut sums, add_leaves);
         out.extend_from_slice(&sums[..rows.len()]);
     }
 
@@ -147,7 +152,7 @@ impl BytePlan {
 
     /// Adds every tree's leaf to every lane's sum, in tree order.
     #[inline(always)]
-    fn add(&self, ranks: &Ranks, sums: &mut [f64; LANES]) {
+    fn add(&self, ranks: &Ranks, sums: &mut Sums, add_leaves: impl Fn(&Leaves, &[u32; LANES], &mut Sums)) {
         let mut from = 0;
         for tree in &self.trees {
             let mut planes = [[0_u8; LANES]; PLANES];
@@ -155,10 +160,38 @@ impl BytePlan {
                 *plane = marked(&self.marks[from..to], ranks);
                 from = to;
             }
-            let out = joined(&planes);
-            for (sum, out) in sums.iter_mut().zip(&out) {
-                *sum += tree.leaves[first_in(*out) % LEAVES];
-            }
+            add_leaves(&tree.leaves, &joined(&planes), sums);
+        }
+    }
+}
+
+/// Adds each lane's leaf: the leftmost that is not out.
+#[inline(always)]
+fn add_leaves(leaves: &Leaves, out: &[u32; LANES], sums: &mut Sums) {
+    for (sum, out) in sums.iter_mut().zip(out) {
+        *sum += leaves[first_in(*out) % LEAVES];
+    }
+}
+
+/// The same with all leaves in four registers, from which a lane takes its own: the compiler would load each by itself.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw,avx512vl,avx512cd")]
+fn add_leaves_avx512(leaves: &Leaves, out: &[u32; LANES], sums: &mut Sums) {
+    use std::arch::x86_64::{
+        _mm256_loadu_si256, _mm512_add_pd, _mm512_cvtepu32_epi64, _mm512_loadu_pd, _mm512_mask_blend_pd,
+        _mm512_permutex2var_pd, _mm512_set1_epi64, _mm512_storeu_pd, _mm512_test_epi64_mask,
+    };
+    let first: [u32; LANES] = std::array::from_fn(|lane| first_in(out[lane]) as u32);
+    let eights = leaves.as_chunks::<8>().0;
+    // SAFETY: each load and store is of the eight values of its array, wherever they lie.
+    unsafe {
+        let [a, b, c, d] = std::array::from_fn(|at| _mm512_loadu_pd(eights[at].as_ptr()));
+        for (first, sums) in first.as_chunks::<8>().0.iter().zip(sums.as_chunks_mut::<8>().0) {
+            let leaf = _mm512_cvtepu32_epi64(_mm256_loadu_si256(first.as_ptr().cast()));
+            let (left, right) = (_mm512_permutex2var_pd(a, leaf, b), _mm512_permutex2var_pd(c, leaf, d));
+            let is_right = _mm512_test_epi64_mask(leaf, _mm512_set1_epi64(16));
+            let own = _mm512_mask_blend_pd(is_right, left, right);
+            _mm512_storeu_pd(sums.as_mut_ptr(), _mm512_add_pd(_mm512_loadu_pd(sums.as_ptr()), own));
         }
     }
 }
@@ -220,7 +253,7 @@ mod tests {
         };
         let rows: Vec<Row> = (0..LANES).map(|row| std::array::from_fn(|at| value(row, at))).collect();
         let (mut portable, mut chosen) = (Vec::new(), Vec::new());
-        plan.raw(&forest.plan, &rows, &mut portable);
+        plan.raw(&forest.plan, &rows, &mut portable, add_leaves);
         plan.raw_on_this_processor(&forest.plan, &rows, &mut chosen);
         let alone: Vec<f64> = rows.iter().map(|row| forest.raw_one(row)).collect();
         assert_eq!((&portable, &chosen), (&alone, &alone));
