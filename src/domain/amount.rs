@@ -2,6 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
+use super::digits::number;
+
 /// An amount in minor units (cents): 1 ..= 10^14, which is 10^12 units at two decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AmountMinor(pub i64);
@@ -38,6 +40,9 @@ impl AmountMinor {
     /// # Errors
     /// What is wrong with the value; see [`AmountError`].
     pub fn parse(token: &str) -> Result<Self, AmountError> {
+        if let Some(minor) = common(token.as_bytes()) {
+            return Ok(Self(minor));
+        }
         let decimal = Decimal::split(token).ok_or(AmountError::NotANumber)?;
         let Some((first, last)) = decimal.significant() else { return Err(AmountError::NotPositive) };
         if decimal.negative {
@@ -80,6 +85,17 @@ impl Serialize for AmountMinor {
             serializer.serialize_f64(self.units())
         }
     }
+}
+
+/// The minor units of the common form: at most 12 digits and at most two decimals, not 0. All others are left to the rules.
+fn common(token: &[u8]) -> Option<i64> {
+    let (units, cents) = match token {
+        [units @ .., b'.', tenths] => (units, 10 * number(&[*tenths])?),
+        [units @ .., b'.', tenths, hundredths] => (units, number(&[*tenths, *hundredths])?),
+        units => (units, 0),
+    };
+    let minor = if units.len() <= 12 { number(units)? * 100 + cents } else { 0 };
+    (minor > 0).then_some(minor as i64)
 }
 
 /// A decimal number cut into its parts, none of them interpreted; the digits are those of `whole` and `fraction` in a row.

@@ -2,6 +2,7 @@
 
 pub mod amount;
 pub mod decode;
+mod digits;
 pub mod encode;
 pub mod features;
 pub mod flags;
@@ -19,6 +20,7 @@ pub mod ring;
 pub mod row;
 pub mod rules;
 pub mod signals;
+mod specials;
 pub mod stored;
 pub mod time;
 pub mod transaction;

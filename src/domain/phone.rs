@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::digits::{EIGHT, ascii, number};
+
 /// A normalised phone. `Display` gives the Kafka key: `+254712345678`, or 64 lower-case hex digits.
 ///
 /// `Debug` masks the number, so that a log line cannot leak it.
@@ -41,7 +43,7 @@ impl Phone {
     pub fn parse(text: &str, calling_code: &str) -> Result<Self, PhoneError> {
         let bytes = text.as_bytes();
         if let Some(international) = bytes.strip_prefix(b"+") {
-            return e164(&[international]).ok_or_else(|| why_not(text));
+            return e164(b"", international).ok_or_else(|| why_not(text));
         }
         if bytes.len() == SUBJECT_DIGITS {
             return subject(bytes).ok_or_else(|| why_not(text));
@@ -52,13 +54,27 @@ impl Phone {
         };
         national
             .filter(|national| national.len() == NATIONAL_DIGITS)
-            .and_then(|national| e164(&[calling_code.as_bytes(), national]))
+            .and_then(|national| e164(calling_code.as_bytes(), national))
             .ok_or_else(|| why_not(text))
+    }
+
+    /// Appends the phone as a Kafka key.
+    #[inline]
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Subject(_) => out.extend_from_slice(self.key().as_bytes()),
+            Self::E164(digits) => {
+                let (text, length) = e164_text(*digits);
+                let end = out.len() + length;
+                out.extend_from_slice(&text.to_le_bytes());
+                out.truncate(end);
+            }
+        }
     }
 
     /// The phone as a Kafka key, without allocation.
     pub fn key(&self) -> PhoneKey {
-        let mut key = PhoneKey { bytes: [0; SUBJECT_DIGITS], start: 0 };
+        let mut key = PhoneKey { bytes: [0; SUBJECT_DIGITS], length: SUBJECT_DIGITS };
         match self {
             Self::Subject(subject) => {
                 for (pair, byte) in key.bytes.chunks_exact_mut(2).zip(subject) {
@@ -67,19 +83,22 @@ impl Phone {
                 }
             }
             Self::E164(digits) => {
-                let (mut rest, mut at) = (*digits, SUBJECT_DIGITS);
-                while rest > 0 {
-                    at -= 1;
-                    key.bytes[at] = b'0' + (rest % 10) as u8;
-                    rest /= 10;
-                }
-                at -= 1;
-                key.bytes[at] = b'+';
-                key.start = at;
+                let (text, length) = e164_text(*digits);
+                key.bytes[..16].copy_from_slice(&text.to_le_bytes());
+                key.length = length;
             }
         }
         key
     }
+}
+
+/// A number's key, its first letter in the lowest byte, and how long it is.
+#[inline]
+fn e164_text(digits: u64) -> (u128, usize) {
+    let all = u128::from(ascii(digits / EIGHT % EIGHT)) | u128::from(ascii(digits % EIGHT)) << 64;
+    // At most 15 digits, so that the sign has room.
+    let zeros = ((all ^ u128::from_le_bytes([b'0'; 16])).trailing_zeros() / 8).clamp(1, 15);
+    (all >> (8 * zeros) << 8 | u128::from(b'+'), 17 - zeros as usize)
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -87,9 +106,8 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// A phone's Kafka key on the stack: `+254712345678`, or 64 lower-case hex digits.
 #[derive(Clone, Copy)]
 pub struct PhoneKey {
-    /// The text, at the end of the buffer.
     bytes: [u8; SUBJECT_DIGITS],
-    start: usize,
+    length: usize,
 }
 
 impl fmt::Debug for PhoneKey {
@@ -101,21 +119,18 @@ impl fmt::Debug for PhoneKey {
 impl PhoneKey {
     /// The key's bytes, all ASCII.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.bytes[..self.length]
     }
 }
 
-/// 8..=15 digits in all, the first not 0.
-fn e164(parts: &[&[u8]]) -> Option<Phone> {
-    let (mut number, mut digits) = (0_u64, 0_usize);
-    for &byte in parts.iter().copied().flatten() {
-        if !byte.is_ascii_digit() || (digits == 0 && byte == b'0') || digits == 15 {
-            return None;
-        }
-        number = number * 10 + u64::from(byte - b'0');
-        digits += 1;
+/// 8..=15 digits in all, the first not 0; `code` may be empty.
+fn e164(code: &[u8], rest: &[u8]) -> Option<Phone> {
+    let fits = (8..=15).contains(&(code.len() + rest.len()));
+    if !fits || code.first().or(rest.first()) == Some(&b'0') {
+        return None;
     }
-    (digits >= 8).then_some(Phone::E164(number))
+    let before = if code.is_empty() { 0 } else { number(code)? };
+    Some(Phone::E164(before * 10_u64.pow(rest.len() as u32) + number(rest)?))
 }
 
 fn subject(hex: &[u8]) -> Option<Phone> {

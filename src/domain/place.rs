@@ -10,6 +10,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use unicode_normalization::UnicodeNormalization;
 
+use super::digits::number;
+
 /// WGS 84 coordinates in 10^-7 degrees: exact to a centimetre and the same on every processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GeoPoint {
@@ -25,6 +27,24 @@ impl GeoPoint {
         let within = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
         within.then(|| Self { lat_e7: to_e7(latitude), lon_e7: to_e7(longitude) })
     }
+
+    /// The same of two texts in the common form: at most three digits and seven decimals each, which need no rounding. `None`
+    /// also where a text has another form.
+    pub fn from_common(latitude: &str, longitude: &str) -> Option<Self> {
+        let (lat_e7, lon_e7) = (common_e7(latitude.as_bytes())?, common_e7(longitude.as_bytes())?);
+        let within = lat_e7.abs() <= 900_000_000 && lon_e7.abs() <= 1_800_000_000;
+        within.then_some(Self { lat_e7, lon_e7 })
+    }
+}
+
+fn common_e7(text: &[u8]) -> Option<i32> {
+    let (sign, text) = text.strip_prefix(b"-").map_or((1, text), |text| (-1, text));
+    let point = text.iter().take(4).position(|byte| *byte == b'.')?;
+    let decimals = &text[point + 1..];
+    let missing = 7_u32.checked_sub(decimals.len() as u32)?;
+    let e7 = number(&text[..point])? * 10_000_000 + number(decimals)? * 10_u64.pow(missing);
+    // Below 1,000 degrees; what is beyond an i32 is out of range.
+    Some(sign * i32::try_from(e7).ok()?)
 }
 
 /// One multiplication and one rounding, both exact by IEEE 754; the range is checked before.
@@ -32,18 +52,26 @@ fn to_e7(degrees: f64) -> i32 {
     (degrees * 1e7).round() as i32
 }
 
+/// Room for the folded name of nearly every place.
+pub type Room = [u8; 48];
+
 /// The name that identifies a place: trimmed, NFC, case-folded (Unicode's full default folding), NFC again.
 ///
-/// Borrowed where an ASCII name is folded already.
-pub fn fold(name: &str) -> Cow<'_, str> {
+/// An ASCII name is folded in `room`, where it fits.
+pub fn fold<'r>(name: &str, room: &'r mut Room) -> Cow<'r, str> {
     let trimmed = name.trim();
     if !trimmed.is_ascii() {
         return Cow::Owned(trimmed.nfc().default_case_fold().nfc().collect());
     }
-    if trimmed.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Cow::Owned(trimmed.to_ascii_lowercase());
-    }
-    Cow::Borrowed(trimmed)
+    let Some(room) = room.get_mut(..trimmed.len()) else { return Cow::Owned(trimmed.to_ascii_lowercase()) };
+    room.copy_from_slice(trimmed.as_bytes());
+    room.make_ascii_lowercase();
+    String::from_utf8_lossy(room)
+}
+
+/// Empty room.
+pub fn room() -> Room {
+    [0; _]
 }
 
 /// The coordinates of a place of the table, by its folded name.
@@ -57,7 +85,7 @@ pub(super) const TABLE: &str = include_str!("places.csv");
 static PLACES: LazyLock<HashMap<String, GeoPoint, FixedState>> = LazyLock::new(|| {
     let mut places = HashMap::with_hasher(FixedState::default());
     for (names, point) in TABLE.lines().skip(1).filter_map(read_line) {
-        places.extend(names.map(|name| (fold(name).into_owned(), point)));
+        places.extend(names.map(|name| (fold(name, &mut room()).into_owned(), point)));
     }
     places
 });
@@ -76,6 +104,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn folded(name: &str) -> String {
+        fold(name, &mut room()).into_owned()
+    }
+
     #[test]
     fn names_that_people_hold_equal_fold_to_equal_bytes() {
         let cases = [
@@ -92,13 +124,15 @@ mod tests {
             ("  ", ""),
         ];
         for (name, expected) in cases {
-            assert_eq!(fold(name), expected, "{name:?}");
+            assert_eq!(folded(name), expected, "{name:?}");
         }
     }
 
     #[test]
-    fn a_folded_ascii_name_is_not_copied() {
-        assert!(matches!(fold(" nairobi "), Cow::Borrowed("nairobi")));
+    fn a_folded_ascii_name_is_in_the_room_where_it_fits() {
+        assert!(matches!(fold(" Nairobi ", &mut room()), Cow::Borrowed("nairobi")));
+        let long = "A".repeat(room().len() + 1);
+        assert_eq!(fold(&long, &mut room()), long.to_lowercase());
     }
 
     #[test]
@@ -110,14 +144,14 @@ mod tests {
             let (line_names, point) = read_line(line).expect(line);
             assert!((-50_000_000..=56_000_000).contains(&point.lat_e7), "{line}");
             assert!((338_000_000..=420_000_000).contains(&point.lon_e7), "{line}");
-            names += line_names.inspect(|name| assert_eq!(lookup(&fold(name)), Some(point), "{name}")).count();
+            names += line_names.inspect(|name| assert_eq!(lookup(&folded(name)), Some(point), "{name}")).count();
         }
         assert_eq!(PLACES.len(), names, "no name stands for two places");
     }
 
     #[test]
     fn a_county_is_where_its_seat_is_and_an_unknown_place_is_nowhere() {
-        assert_eq!(lookup(&fold("Uasin Gishu")), lookup("eldoret"));
+        assert_eq!(lookup(&folded("Uasin Gishu")), lookup("eldoret"));
         assert_eq!(lookup("nairobi"), Some(GeoPoint { lat_e7: -12_864_000, lon_e7: 368_172_000 }));
         assert_eq!(lookup("atlantis"), None);
         assert_eq!(lookup("Nairobi"), None, "the caller folds");
@@ -144,10 +178,10 @@ mod tests {
         #[test]
         fn case_composition_and_margins_do_not_matter(name in "[ A-Za-zÀ-ÿ'-]{0,30}") {
             let (upper, decomposed) = (name.to_uppercase(), name.nfd().collect::<String>());
-            let folded = fold(&name).into_owned();
-            prop_assert_eq!(&fold(&upper), &folded);
-            prop_assert_eq!(&fold(&decomposed), &folded);
-            prop_assert_eq!(&fold(&folded), &folded);
+            let once = folded(&name);
+            prop_assert_eq!(&folded(&upper), &once);
+            prop_assert_eq!(&folded(&decomposed), &once);
+            prop_assert_eq!(&folded(&once), &once);
         }
     }
 }

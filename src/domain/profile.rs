@@ -156,7 +156,9 @@ impl Known {
     fn touch(&mut self, kind: Kind, identity: Identity, t: i64) {
         let (start, width) = self.list(kind);
         if let Some(at) = self.find(kind, identity) {
-            self.words[start..at + width].rotate_right(width);
+            if at > start {
+                self.words[start..at + width].rotate_right(width);
+            }
             return;
         }
         let length = usize::from(self.lengths[kind as usize]);

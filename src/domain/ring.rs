@@ -3,7 +3,7 @@
 //! Times are kept as 32-bit milliseconds above a base: the ring never spans more than the longest window and the
 //! lateness, which the settings hold below 40 days. Not the place of any rule: what enters and leaves is `history`'s.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use bytes::{Buf, BufMut};
 
@@ -120,6 +120,17 @@ impl Ring {
     /// All events, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = Event> + '_ {
         self.events.iter().rev().map(|packed| self.unpack(packed))
+    }
+
+    /// The events in these places, oldest first.
+    pub fn range(&self, places: Range<usize>) -> impl Iterator<Item = Event> + '_ {
+        self.events.range(places).map(|packed| self.unpack(packed))
+    }
+
+    /// How many of the first `until` events are later than `t`: of the newest ones, looked at one by one.
+    pub fn count_after(&self, t: i64, until: usize) -> usize {
+        let newest = self.events.range(..until).rev();
+        newest.take_while(|packed| self.base + i64::from(packed.above_base) > t).count()
     }
 
     /// Inserts after every event of the same or an earlier time; events come in offset order, so ties sort by it.

@@ -2,6 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
+use super::digits::{ascii_pair, eight, number};
+
 /// One second in milliseconds.
 pub const SECOND_MS: i64 = 1_000;
 /// One minute in milliseconds.
@@ -52,25 +54,19 @@ fn utc_ms(text: &[u8]) -> Option<EventTimeMs> {
         [b'.', f0, f1, f2, b'Z'] => number(&[*f0, *f1, *f2])?,
         _ => return None,
     };
-    let month = time::Month::try_from(number(&[*o0, *o1])? as u8).ok()?;
-    let (year, day) = (number(&[*y0, *y1, *y2, *y3])? as i32, number(&[*d0, *d1])? as u8);
-    let date = time::Date::from_calendar_date(year, month, day).ok()?;
-    let (hour, minute, second) = (number(&[*h0, *h1])?, number(&[*m0, *m1])?, number(&[*s0, *s1])?);
+    let date = eight([*y0, *y1, *y2, *y3, *o0, *o1, *d0, *d1])?;
+    let days = days_of((date / 10_000) as u32, (date / 100 % 100) as u32, (date % 100) as u32)?;
+    let time = eight([b'0', b'0', *h0, *h1, *m0, *m1, *s0, *s1])? as i64;
+    let (hour, minute, second) = (time / 10_000, time / 100 % 100, time % 100);
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let days = i64::from(date.to_julian_day()) - EPOCH_JULIAN_DAY;
-    let ms = days * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + milliseconds;
+    let ms = days * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + milliseconds as i64;
     (ms >= 0).then_some(EventTimeMs(ms))
 }
 
 /// The Julian day of 1970-01-01.
 pub const EPOCH_JULIAN_DAY: i64 = 2_440_588;
-
-/// Decimal digits as a number.
-fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
-}
 
 impl Serialize for EventTimeMs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -118,34 +114,75 @@ pub fn civil(days: i64) -> Option<(u32, u32, u32)> {
     (year <= 9_999).then_some((year, month, day))
 }
 
-/// The longest text of a time: `yyyy-mm-ddThh:mm:ss.ffffffZ`.
-const LONGEST: usize = 27;
+/// Days from 1970-01-01 to a day of the same calendar, whose years are below 10,000; `None` where there is no such day.
+fn days_of(year: u32, month: u32, day: u32) -> Option<i64> {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let longest = match month {
+        2 => 28 + u32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=longest).contains(&day) {
+        return None;
+    }
+    // The year 0 may begin before March: an era is added, and its days taken away again.
+    let year = year + 400 - u32::from(month <= 2);
+    let from_march = (month + 9) % 12;
+    let (era, of_era) = (i64::from(year / 400) - 1, year % 400);
+    let days = of_era * 365 + of_era / 4 - of_era / 100 + (153 * from_march + 2) / 5 + day - 1;
+    Some(era * DAYS_OF_ERA + i64::from(days) - DAYS_TO_EPOCH)
+}
 
-/// Where the fraction of a second begins in it.
-const FRACTION_AT: usize = 20;
+/// Room for the longest text of a time, `yyyy-mm-ddThh:mm:ss.ffffffZ`.
+const ROOM: usize = 32;
 
 /// A time's text on the stack, all ASCII.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeText {
-    bytes: [u8; LONGEST],
+    bytes: [u8; ROOM],
     len: usize,
 }
 
 impl TimeText {
     /// `yyyy-mm-ddThh:mm:ss.fffZ`: `seconds` since 1970 and a `fraction` of `decimals` digits (3 or 6).
+    #[inline]
     fn new(seconds: i64, fraction: u32, decimals: usize) -> Self {
-        let mut text = Self { bytes: *b"9999-12-31T23:59:59Z.......", len: FRACTION_AT };
-        let Some((year, month, day)) = civil(seconds.div_euclid(DAY_S)) else { return text };
+        let Some((year, month, day)) = civil(seconds.div_euclid(DAY_S)) else {
+            return Self { bytes: *b"9999-12-31T23:59:59Z............", len: 20 };
+        };
         let second = seconds.rem_euclid(DAY_S) as u32;
-        text.digits(0, 4, year);
-        for (from, value) in [(5, month), (8, day), (11, second / 3_600), (14, second / 60 % 60), (17, second % 60)] {
-            text.digits(from, 2, value);
+        let micros = if decimals == 3 { fraction * 1_000 } else { fraction };
+        let letter = |letter: u8, at: usize| u64::from(letter) << (8 * at);
+        let pair = |value: u32, at: usize| ascii_pair(value) << (8 * at);
+        let end = if decimals == 3 { 7 } else { 2 };
+        let words = [
+            pair(year / 100, 0) | pair(year % 100, 2) | letter(b'-', 4) | pair(month, 5) | letter(b'-', 7),
+            pair(day, 0) | letter(b'T', 2) | pair(second / 3_600, 3) | letter(b':', 5) | pair(second / 60 % 60, 6),
+            letter(b':', 0) | pair(second % 60, 1) | letter(b'.', 3) | pair(micros / 10_000, 4),
+            0,
+        ];
+        let (hundreds, rest) = (pair(micros / 100 % 100, 0), pair(micros % 100, 0));
+        let fraction = if decimals == 3 {
+            [(hundreds & 0xff) << 48 | letter(b'Z', end), 0]
+        } else {
+            [hundreds << 48, rest | letter(b'Z', end)]
+        };
+        let mut text = Self { bytes: [0; ROOM], len: 21 + decimals };
+        let words = [words[0], words[1], words[2] | fraction[0], fraction[1]];
+        for (to, word) in text.bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *to = word.to_le_bytes();
         }
-        text.bytes[FRACTION_AT - 1] = b'.';
-        text.digits(FRACTION_AT, decimals, fraction);
-        text.bytes[FRACTION_AT + decimals] = b'Z';
-        text.len = FRACTION_AT + decimals + 1;
         text
+    }
+
+    /// Appends the text.
+    #[inline]
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        // Word by word, as it was made: a copy of all of it would have to wait for the words.
+        self.bytes.as_chunks::<8>().0.iter().for_each(|word| out.extend_from_slice(word));
+        out.truncate(end);
     }
 
     /// The text.
@@ -157,14 +194,6 @@ impl TimeText {
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
-    }
-
-    /// Writes the last `count` decimal digits of `value` at `from`.
-    fn digits(&mut self, from: usize, count: usize, mut value: u32) {
-        for place in self.bytes[from..from + count].iter_mut().rev() {
-            *place = b'0' + (value % 10) as u8;
-            value /= 10;
-        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! The five sliding windows (a − W, a] over a phone's events: count, sum, distinct counterparties, devices, places.
 //!
-//! Here they are recomputed by scanning the ring from its newest event: the whole truth for small rings and for
+//! Here they are recomputed by scanning the ring, window by window from the shortest: the whole truth for small rings and for
 //! out-of-order events. Large rings keep running totals, which must equal this (`hot`, by property test).
 
 use hashbrown::HashSet;
 
 use super::{
+    amount::Currency,
     identity::Identity,
     ring::{Event, Ring},
-    rules::{LONGEST_WINDOW_MS, Rules, WINDOWS, WINDOWS_MS},
+    rules::{Rules, WINDOWS, WINDOWS_MS},
 };
 
 /// What the windows hold as of one moment, shortest window first, the event under judgement included.
@@ -28,42 +29,51 @@ pub struct Windows {
 
 /// Scans `ring` as of `a` and adds `current`, which counts in every window whatever its own time.
 pub fn scan(ring: &Ring, current: &Event, a: i64, rules: &Rules) -> Windows {
-    let (home, counted) = (rules.home_currency, &rules.counted);
-    let mut counts = [0_u32; WINDOWS];
-    let mut sums = [0_i128; WINDOWS];
-    let mut counterparties = Distinct::within(&counted.counterparties);
-    let mut devices = Distinct::within(&counted.devices);
-    let mut places = Distinct::within(&counted.places);
-    let mut add = |event: &Event, window: usize| {
-        counts[window] += 1;
-        sums[window] += i128::from(event.money.summed(home).unwrap_or(0));
-        if event.ids.counterparty != Identity::ABSENT {
-            counterparties.add(event.ids.counterparty, window);
-        }
-        devices.add(event.ids.device, window);
-        places.add(event.ids.place, window);
+    let counted = &rules.counted;
+    let mut scan = Scan {
+        home: rules.home_currency,
+        counts: [0; WINDOWS],
+        sums: [0; WINDOWS],
+        counterparties: Distinct::within(&counted.counterparties),
+        devices: Distinct::within(&counted.devices),
+        places: Distinct::within(&counted.places),
     };
-    add(current, 0);
-    // Ages grow from event to event, and so does the shortest window that holds them.
-    let mut window = 0;
-    for event in ring.newest_first() {
-        let age = a - event.t;
-        if age >= LONGEST_WINDOW_MS {
-            break;
-        }
-        if age >= 0 {
-            while age >= WINDOWS_MS[window] {
-                window += 1;
-            }
-            add(&event, window);
-        }
+    scan.add(0, || std::iter::once(*current));
+    let mut until = ring.position_after(a);
+    for (window, length_ms) in WINDOWS_MS.iter().enumerate() {
+        let from = until - ring.count_after(a - length_ms, until);
+        scan.add(window, || ring.range(from..until));
+        until = from;
     }
     Windows {
-        count: running(counts),
-        sum: running(sums).map(saturate),
-        counterparties: only(counted.counterparties, running(counterparties.first_in)),
-        devices: only(counted.devices, running(devices.first_in)),
-        places: only(counted.places, running(places.first_in)),
+        count: running(scan.counts),
+        sum: running(scan.sums).map(saturate),
+        counterparties: only(counted.counterparties, running(scan.counterparties.first_in)),
+        devices: only(counted.devices, running(scan.devices.first_in)),
+        places: only(counted.places, running(scan.places.first_in)),
+    }
+}
+
+/// What was seen so far, by the shortest window that it was seen in.
+struct Scan {
+    home: Currency,
+    counts: [u32; WINDOWS],
+    sums: [i128; WINDOWS],
+    counterparties: Distinct,
+    devices: Distinct,
+    places: Distinct,
+}
+
+impl Scan {
+    /// Adds the events that `window` holds and no shorter one: what each of them must count is known, and only that is read.
+    #[inline]
+    fn add<I: Iterator<Item = Event>>(&mut self, window: usize, events: impl Fn() -> I) {
+        self.counts[window] += events().count() as u32;
+        self.sums[window] += events().map(|event| i128::from(event.money.summed(self.home).unwrap_or(0))).sum::<i128>();
+        let others = events().map(|event| event.ids.counterparty);
+        self.counterparties.add(window, others.filter(|other| *other != Identity::ABSENT));
+        self.devices.add(window, events().map(|event| event.ids.device));
+        self.places.add(window, events().map(|event| event.ids.place));
     }
 }
 
@@ -108,23 +118,27 @@ impl Distinct {
         Self { windows, first_in: [0; WINDOWS], seen: 0, few: [Identity::ABSENT; FEW], len: 0, many: None }
     }
 
+    /// Counts those that are new in `window`; shorter windows were counted before.
     #[inline]
-    fn add(&mut self, identity: Identity, window: usize) {
-        if window >= self.windows {
-            return;
+    fn add(&mut self, window: usize, identities: impl Iterator<Item = Identity>) {
+        if window < self.windows {
+            identities.for_each(|identity| self.first_in[window] += u32::from(self.is_new(identity)));
         }
+    }
+
+    #[inline]
+    fn is_new(&mut self, identity: Identity) -> bool {
         // Identities are hashes: their low bits are as good as any.
         let bit = 1 << (identity.0 & 63);
         if self.seen & bit != 0 && self.few[..self.len].contains(&identity) {
-            return;
+            return false;
         }
         self.seen |= bit;
         if self.len < FEW {
             self.few[self.len] = identity;
             self.len += 1;
-        } else if !self.many.get_or_insert_default().insert(identity) {
-            return;
+            return true;
         }
-        self.first_in[window] += 1;
+        self.many.get_or_insert_default().insert(identity)
     }
 }

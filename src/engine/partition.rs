@@ -91,8 +91,8 @@ pub enum Step<'a> {
 pub struct Judged<'a> {
     /// Input offset.
     pub offset: i64,
-    /// The transaction.
-    pub transaction: Transaction<'a>,
+    /// The transaction: in a place of its own, for it is larger than all else that goes from step to step.
+    pub transaction: Box<Transaction<'a>>,
     /// Its phone as a Kafka key.
     pub key: PhoneKey,
     /// t: the timestamp, clamped.
@@ -135,7 +135,7 @@ pub struct Read<'a> {
 /// A transaction with its identities.
 #[derive(Debug)]
 struct Content<'a> {
-    transaction: Transaction<'a>,
+    transaction: Box<Transaction<'a>>,
     key: PhoneKey,
     ids: Identities,
     geo: Option<place::GeoPoint>,
@@ -190,7 +190,7 @@ impl Partition {
 
     /// The first part of [`Partition::step`], which depends on no state: any number of records may be read ahead.
     pub fn read<'a>(&self, record: &Record<'a>) -> Read<'a> {
-        let content = decode(record, &self.rules).map(|transaction| self.content(transaction));
+        let content = decode(record, &self.rules).map(|transaction| self.content(Box::new(transaction)));
         Read { offset: record.offset, timestamp_ms: record.timestamp_ms, content }
     }
 
@@ -225,7 +225,7 @@ impl Partition {
 
     /// [`Partition::step`] without its decoding, to be measured apart: `transaction` is what `record` decodes to.
     pub fn step_decoded<'a>(&mut self, transaction: Transaction<'a>, record: &Record<'_>) -> Judged<'a> {
-        let content = self.content(transaction);
+        let content = self.content(Box::new(transaction));
         self.judge(content, record.offset, record.timestamp_ms)
     }
 
@@ -303,8 +303,9 @@ impl Partition {
     }
 
     /// Hashes the identities.
-    fn content<'a>(&self, transaction: Transaction<'a>) -> Content<'a> {
-        let folded = transaction.location.as_deref().map(place::fold);
+    fn content<'a>(&self, transaction: Box<Transaction<'a>>) -> Content<'a> {
+        let mut room = place::room();
+        let folded = transaction.location.as_deref().map(|name| place::fold(name, &mut room));
         let log = &self.place.log;
         let institution = transaction.institution_id.as_deref().filter(|_| self.rules.scope == Scope::Institution);
         Content {

@@ -88,7 +88,7 @@ impl<'a> Reader<'_, 'a> {
         if text.len() > MAX_TEXT_BYTES {
             return fault(InvalidReason::TextTooLong, field);
         }
-        Ok(Some(text).filter(|text| !text.trim().is_empty()))
+        Ok(Some(text).filter(|text| !is_blank(text)))
     }
 
     pub(super) fn currency(self) -> Result<Currency, Fault> {
@@ -126,6 +126,12 @@ impl<'a> Reader<'_, 'a> {
 
     /// Both coordinates or neither; the one that is missing is the one named.
     pub(super) fn geo(self) -> Result<Option<GeoPoint>, Fault> {
+        let pair = (self.tokens.get(Field::Latitude)?, self.tokens.get(Field::Longitude)?);
+        if let (Some(Token::Number(latitude)), Some(Token::Number(longitude))) = pair
+            && let Some(point) = GeoPoint::from_common(latitude, longitude)
+        {
+            return Ok(Some(point));
+        }
         match (self.degrees(Field::Latitude)?, self.degrees(Field::Longitude)?) {
             (None, None) => Ok(None),
             (Some(_), None) => fault(InvalidReason::BadCoordinates, Field::Longitude),
@@ -187,6 +193,11 @@ impl<'a> Reader<'_, 'a> {
             Some(_) => fault(InvalidReason::WrongType, field),
         }
     }
+}
+
+/// Whether a text says nothing; most say something with their first letter.
+fn is_blank(text: &str) -> bool {
+    !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.trim().is_empty()
 }
 
 /// 1..=64 of `A-Za-z0-9._:-`.

@@ -77,9 +77,12 @@ pub(super) enum Token<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// Reads `text` as one JSON object.
-    pub(super) fn scan(text: &'a str) -> Result<Self, Fault> {
-        flat::scan(text).map_or_else(|| Self::parse(text), Ok)
+    /// Reads `text` as one JSON object into these, which are empty.
+    pub(super) fn scan(&mut self, text: &'a str) -> Result<(), Fault> {
+        if flat::scan(text, self).is_none() {
+            *self = Self::parse(text)?;
+        }
+        Ok(())
     }
 
     /// The same by serde_json alone: any object, and the reason where there is none.
@@ -129,8 +132,6 @@ impl<'a> Tokens<'a> {
         if self.raw[field as usize].replace(raw).is_some() {
             self.repeated |= bit(field);
         }
-        // A nested value is a wrong type anyway; how deep it is decides only which fault is named.
-        self.too_deep |= nests_too_deep(raw, MAX_DEPTH - 1);
     }
 }
 
@@ -193,9 +194,10 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         let mut tokens = Tokens::default();
         while let Some(Key(known)) = map.next_key::<Key>()? {
             let raw: &'de RawValue = map.next_value()?;
-            match known {
-                Some(field) => tokens.insert(field, raw.get()),
-                None => tokens.too_deep |= nests_too_deep(raw.get(), MAX_DEPTH - 1),
+            // A nested value is a wrong type anyway; how deep it is decides only which fault is named.
+            tokens.too_deep |= nests_too_deep(raw.get(), MAX_DEPTH - 1);
+            if let Some(field) = known {
+                tokens.insert(field, raw.get());
             }
         }
         Ok(tokens)
