@@ -48,7 +48,7 @@ pub fn encode(verdict: &Verdict<'_>, out: &mut Vec<u8>) {
     quoted_by(out, b",\"phone_number\":\"", verdict.phone_number, |out, phone: Phone| phone.write(out));
     text_field(out, b",\"institution_id\":\"", verdict.institution_id);
     field(out, b",\"amount\":", verdict.amount, amount);
-    quoted_field(out, b",\"currency\":\"", verdict.currency.as_ref().map(|currency| currency.as_str().as_bytes()));
+    quoted_by(out, b",\"currency\":\"", verdict.currency, |out, currency| out.extend_from_slice(&currency.0));
     quoted_by(out, b",\"event_time\":\"", verdict.event_time, |out, at| at.text().write(out));
     quoted_by(out, b",\"decided_at\":\"", Some(verdict.decided_at), |out, at| at.text().write(out));
     field(out, b",\"model\":", verdict.model, |out, model| {

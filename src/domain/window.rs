@@ -42,8 +42,11 @@ pub fn scan(ring: &Ring, current: &Event, a: i64, rules: &Rules) -> Windows {
     let mut until = ring.position_after(a);
     for (window, length_ms) in WINDOWS_MS.iter().enumerate() {
         let from = until - ring.count_after(a - length_ms, until);
-        scan.add(window, || ring.range(from..until));
-        until = from;
+        // The shortest windows mostly hold nothing more.
+        if from < until {
+            scan.add(window, || ring.range(from..until));
+            until = from;
+        }
     }
     Windows {
         count: running(scan.counts),
