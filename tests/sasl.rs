@@ -5,12 +5,13 @@ mod common;
 use std::{process::Command, time::Duration};
 
 use common::{
-    SaslUser, create_topic,
+    SaslUser, client, create_topic,
     line::{Setup, Topics, soon},
     produce::{Sender, Sent, good},
-    records::{Follower, Reading},
+    records::{Follower, Reading, ends},
     sasl, unique_topic,
 };
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -73,6 +74,60 @@ fn the_line_runs_over_sasl_ssl_with_least_privilege() {
     soon("the letter", || process.metric("sentra_dead_letters_total") == Some(1.0));
     process.signal(libc::SIGTERM);
     assert_eq!(process.wait(PATIENCE).code(), Some(0), "{}", process.log());
+}
+
+/// Forbids the user `sentra` to read a topic (`--add`), or takes that back (`--remove`).
+fn forbid_reading(topic: &str, change: &str) {
+    let tool = ". scripts/lib/common.sh && . scripts/lib/kafka.sh && \
+        kafka_java -XX:TieredStopAtLevel=1 org.apache.kafka.tools.AclCommand \"$@\"";
+    let server = std::env::var("KAFKA_BOOTSTRAP_SERVERS").expect("scripts/services tells it");
+    let of = ["--bootstrap-server", &server, "--force", "--operation", "Read", "--topic", topic];
+    let user = format!("User:{}", std::env::var("SENTRA_TEST_SASL_USER").expect("scripts/services tells it"));
+    let output = Command::new("bash")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["-c", tool, "acl", change, "--deny-principal", &user])
+        .args(of)
+        .output()
+        .expect("bash");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn partitions_that_may_not_be_read_for_a_while_lose_nothing_though_the_group_changes_meanwhile() {
+    let topics = topics();
+    let process = setup(&topics, SaslUser::Sentra).start();
+    process.await_running(2, PATIENCE);
+    let sender = Sender::default();
+    let send = |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            sender.send(&topics.transactions, &good(number, &format!("T{number}"))).expect("taken");
+        }
+    };
+    send(0..20);
+    soon("the first verdicts", || process.metric("sentra_events_total{kind=\"scored\"}") == Some(20.0));
+    forbid_reading(&topics.transactions, "--add");
+    soon("the refusal", || process.log().contains("TopicAuthorizationFailed"));
+    send(20..40);
+    // A member that comes and goes stands all partitions still, and lets them go on where the client believes to be.
+    let mut guest = client(&sasl(SaslUser::Sentra));
+    guest.set("group.id", &topics.group).set("partition.assignment.strategy", "cooperative-sticky");
+    let guest: BaseConsumer = guest.create().expect("a client");
+    guest.subscribe(&[&topics.transactions]).expect("a subscription");
+    soon("the guest's share", || {
+        _ = guest.poll(Duration::from_millis(100));
+        guest.assignment().is_ok_and(|own| own.count() > 0)
+    });
+    drop(guest);
+    forbid_reading(&topics.transactions, "--remove");
+    let mut follower = Follower::new(&topics.verdicts, 2);
+    let mut readings = [Reading::default(), Reading::default()];
+    follower.read_until(PATIENCE, "a verdict each", |records| {
+        readings.iter_mut().zip(records).for_each(|(reading, records)| reading.follow(records));
+        readings.iter().map(|reading| reading.accepted.len()).sum::<usize>() == 40
+    });
+    for (partition, (reading, end)) in readings.iter().zip(ends(&topics.transactions, 2)).enumerate() {
+        reading.assert_exact(partition, end);
+    }
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn of_block(block: &[u8; BLOCK]) -> u64 {
     let parts = block.as_chunks::<16>().0.iter().map(|part| {
         // SAFETY: every x86_64 has SSE2, and the load is of the 16 bytes of the part, wherever they lie.
         let found = unsafe {
-            let part = _mm_loadu_si128(std::ptr::from_ref(part).cast::<__m128i>());
+            let part = _mm_loadu_si128(part.as_ptr().cast::<__m128i>());
             let quote = _mm_cmpeq_epi8(part, _mm_set1_epi8(b'"' as i8));
             let backslash = _mm_cmpeq_epi8(part, _mm_set1_epi8(b'\\' as i8));
             let control = _mm_cmpeq_epi8(_mm_min_epu8(part, _mm_set1_epi8(LAST_CONTROL as i8)), part);

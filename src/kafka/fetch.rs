@@ -60,8 +60,10 @@ impl<C: ConsumerContext> FetchQueue<C> {
         }
     }
 
-    /// Appends up to `most` records to `to`, waiting for the first for up to `wait`; the errors that came in place of records.
-    pub fn take<'q>(&'q self, wait: Duration, most: usize, to: &mut Vec<Fetched<'q>>) -> Vec<KafkaError> {
+    /// Appends up to `most` records to `to`, waiting for the first for up to `wait`; the errors that came in place of records,
+    /// each with its partition. After an error the client counts the record that it was in place of as taken, and may pass it
+    /// over after a pause: such a partition is to be placed anew.
+    pub fn take<'q>(&'q self, wait: Duration, most: usize, to: &mut Vec<Fetched<'q>>) -> Vec<(i32, KafkaError)> {
         self.take_now(0, most, to);
         if to.is_empty() {
             // One alone: a call waits until it has all it may take.
@@ -71,7 +73,8 @@ impl<C: ConsumerContext> FetchQueue<C> {
         if to.iter().all(|fetched| fetched.error().is_none()) {
             return Vec::new();
         }
-        let errors = to.iter().filter_map(Fetched::error).map(KafkaError::MessageConsumption).collect();
+        let failed = |fetched: &Fetched<'_>| Some((fetched.partition(), KafkaError::MessageConsumption(fetched.error()?)));
+        let errors = to.iter().filter_map(failed).collect();
         to.retain(|fetched| fetched.error().is_none());
         errors
     }

@@ -56,16 +56,37 @@ impl Shard {
         if let Some(chain) = &mut slot.chain {
             chain.resume(next);
         }
-        // What it was paused for is looked at anew: being placed ends a pause.
-        slot.throttled = false;
         slot.stage = replaying.map_or(Stage::Live, |(last, replayed)| Stage::Replaying { last, replayed });
         if slot.stage == Stage::Live {
             EpochKept { partition }.emit(&self.shared.telemetry);
         }
+        self.read_on(partition);
+    }
+
+    /// Reads the partition from the next record on that its state expects.
+    fn read_on(&mut self, partition: i32) {
+        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        // What it was paused for is looked at anew: being placed ends a pause.
+        (slot.throttled, slot.astray) = (false, None);
         let next = slot.engine.as_ref().map(Partition::next);
         if let Some(Err(error)) = next.map(|next| self.input.place(partition, next)) {
             tracing::debug!(partition, %error, "the partition cannot be read");
         }
+    }
+
+    /// Reads those on whose reading failed a moment ago. In any other stage nothing is read before the partition is placed.
+    pub(super) fn pursue_astray(&mut self) {
+        if self.leaving.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        let due = self.slots.values_mut().filter(|slot| slot.astray.is_some_and(|at| now >= at));
+        let reading = due.filter_map(|slot| {
+            slot.astray = None;
+            matches!(slot.stage, Stage::Live | Stage::Replaying { .. }).then_some(slot.partition)
+        });
+        let reading: Vec<i32> = reading.collect();
+        reading.into_iter().for_each(|partition| self.read_on(partition));
     }
 
     /// A newer owner wrote: nothing goes out until the group says whose the partition is.

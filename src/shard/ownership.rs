@@ -273,6 +273,7 @@ impl Shard {
         slot.previous = start.previous;
         slot.delivered = start.previous;
         slot.stage = Stage::Replaying { last: start.last, replayed: 0 };
+        slot.astray = None;
         slot.known = slot.checkpoint();
         if let Err(error) = self.input.place(partition, start.replay_from) {
             // Revoked meanwhile: the notice is on its way.

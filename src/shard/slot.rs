@@ -124,6 +124,9 @@ pub struct Slot {
     pub refused: Option<KafkaError>,
     /// Whether the partition is paused for its undelivered verdicts.
     pub throttled: bool,
+    /// When it is placed anew, for an error came in place of its records: until then none is taken, for the client may pass
+    /// some over.
+    pub astray: Option<Instant>,
     /// When this ownership began.
     pub since: Instant,
     /// How old the snapshot was that the state came from, at the time; `None` where it came from the log.
@@ -169,6 +172,7 @@ impl Slot {
             held: VecDeque::new(),
             refused: None,
             throttled: false,
+            astray: None,
             since: now,
             restored_age: None,
             committed: None,

@@ -137,7 +137,7 @@ impl Slot {
     /// Applies a record: silently up to h, judging above it. `None` where no verdict is to be written.
     fn take<'m>(&mut self, record: &Record<'m>, read: Option<Read<'m>>, telemetry: &Telemetry) -> Option<Step<'m>> {
         let engine = self.engine.as_mut()?;
-        if record.offset < engine.next() {
+        if self.astray.is_some() || record.offset < engine.next() {
             return None;
         }
         let given_up = self.given_up.contains(&record.offset);

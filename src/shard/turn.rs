@@ -33,27 +33,34 @@ use crate::{
 /// How long a turn waits for its first record: acknowledgements are served at least so often.
 const WAIT: Duration = Duration::from_millis(5);
 
+/// How long a partition whose reading failed stands before it is read again.
+const PLACE_AFTER: Duration = Duration::from_millis(200);
+
 /// Trace headers passed through, and their limit together.
 const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 const MOST_TRACE_BYTES: usize = 512;
 
-/// Serves the group's events, and takes up to `most` records; the errors that came in place of either.
-fn poll(input: &Input, most: usize) -> (Vec<Fetched<'_>>, Vec<KafkaError>) {
+/// What a poll brought.
+struct Polled<'q> {
+    messages: Vec<Fetched<'q>>,
+    failed: Vec<KafkaError>,
+    /// Partitions of which it is not known what comes next.
+    astray: Vec<i32>,
+}
+
+/// Serves the group's events, and takes up to `most` records.
+fn poll(input: &Input, most: usize) -> Polled<'_> {
     let mut messages = Vec::with_capacity(most);
     let event = input.consumer.poll(Duration::ZERO);
-    let mut failed = input.fetched.as_ref().map(|fetched| fetched.take(WAIT, most, &mut messages)).unwrap_or_default();
+    let taken = input.fetched.as_ref().map(|fetched| fetched.take(WAIT, most, &mut messages)).unwrap_or_default();
+    let (mut astray, mut failed): (Vec<i32>, Vec<KafkaError>) = taken.into_iter().unzip();
     match event {
         None => {}
         Some(Err(error)) => failed.push(error),
-        Some(Ok(astray)) => {
-            // What is fetched comes out of its own queue alone, or it would not be in order: it is fetched again.
-            let (partition, offset) = (astray.partition(), astray.offset());
-            tracing::warn!(partition, offset, "a record came out of the wrong queue; reading again from it");
-            messages.retain(|message| message.partition() != partition);
-            failed.extend(input.place(partition, offset).err());
-        }
+        // What is fetched comes out of its own queue alone, or it would not be in order.
+        Some(Ok(message)) => astray.push(message.partition()),
     }
-    (messages, failed)
+    Polled { messages, failed, astray }
 }
 
 impl Shard {
@@ -62,6 +69,7 @@ impl Shard {
         self.take_answers();
         self.pursue_claims();
         self.poll_and_judge()?;
+        self.pursue_astray();
         self.take_notices();
         self.take_acknowledgements();
         self.release_held();
@@ -87,8 +95,13 @@ impl Shard {
             snapshots,
             ..
         } = self;
-        let (messages, failed) = poll(input, shared.config.score.batch);
+        let Polled { messages, failed, astray } = poll(input, shared.config.score.batch);
         let began = Instant::now();
+        for partition in astray {
+            if let Some(slot) = slots.get_mut(&partition) {
+                slot.astray.get_or_insert(began + PLACE_AFTER);
+            }
+        }
         let pending = step(&messages, slots, &mut scratch.rows, &shared.telemetry);
         if !pending.is_empty() {
             let stepped = Instant::now();

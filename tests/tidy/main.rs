@@ -20,8 +20,9 @@ const CORE: [(&str, &[&str]); 3] = [
 ];
 
 /// What the core may name of the standard library, from `core` and `alloc`, too: values, and no I/O, clock, thread,
-/// process, environment or network. `io::Result` is what encoders into memory answer.
-const STANDARD: [&str; 20] = [
+/// process, environment or network. `io::Result` is what encoders into memory answer, `arch` has the processor's vectors.
+const STANDARD: [&str; 21] = [
+    "arch::x86_64",
     "array",
     "borrow",
     "cmp",
@@ -45,7 +46,7 @@ const STANDARD: [&str; 20] = [
 ];
 
 /// The dependencies that the core may name: encodings, hashes, tables and the trees' library. `time` is for its calendar.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 16] = [
     "bytes",
     "caseless",
     "crc32c",
@@ -56,7 +57,6 @@ const CRATES: [&str; 17] = [
     "serde",
     "serde_json",
     "sha2",
-    "simdutf8",
     "siphasher",
     "thiserror",
     "time",
