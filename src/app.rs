@@ -4,6 +4,7 @@
 //! about records.
 
 mod membership;
+mod priority;
 mod score;
 
 use std::{
@@ -175,8 +176,12 @@ fn prepare(
                 Box::new(move || Ok(server.run(&stop)?))
             }
             Role::Sink => {
-                let sink = Sink::new(config, telemetry, stop)?;
+                let second = roles.contains(&Role::Score);
+                let sink = starting(second, || Sink::new(config, telemetry, stop))?;
                 Box::new(move || {
+                    if second {
+                        priority::stand_back();
+                    }
                     sink.run();
                     Ok(())
                 })
@@ -185,6 +190,24 @@ fn prepare(
         parts.push((*role, body));
     }
     Ok(parts)
+}
+
+/// Makes a role's clients; where scoring goes before it, on a thread that stands back, for theirs start with its priority.
+fn starting<T: Send, E: Into<AppError> + Send>(
+    second: bool,
+    make: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, AppError> {
+    if !second {
+        return make().map_err(Into::into);
+    }
+    let made = thread::scope(|scope| {
+        let making = scope.spawn(|| {
+            priority::stand_back();
+            make()
+        });
+        making.join()
+    });
+    made.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(Into::into)
 }
 
 /// Starts the roles and waits for them; the first that ends asks the others to.

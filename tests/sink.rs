@@ -86,6 +86,40 @@ fn rows_are_the_verdicts_that_count_to_the_byte_and_every_question_finds_them() 
     assert!(!process.log().contains(&database.url), "the connection string is a secret");
 }
 
+/// The names of a process's threads with their niceness (`proc(5)`, `stat`: the 17th field behind the name).
+fn niceness(pid: u32) -> Vec<(String, i32)> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process").flatten();
+    let of = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+        let (head, fields) = stat.rsplit_once(") ")?;
+        Some((head.split_once('(')?.1.to_owned(), fields.split(' ').nth(16)?.parse().ok()?))
+    };
+    threads.filter_map(of).collect()
+}
+
+#[test]
+fn beside_scoring_the_sink_and_all_that_it_starts_stand_back() {
+    let (topics, database) = (Topics::create("sink", PARTITIONS), TestDatabase::migrated());
+    let all = |roles: &str| {
+        let process = with_database(Setup::new(&topics).roles(roles), &database).start();
+        soon("readiness", || process.get("/readyz").is_some_and(|answer| answer.code == 200));
+        niceness(process.pid())
+    };
+    let together = all("score,sink");
+    let own = |name: &str| {
+        let found: Vec<i32> = together.iter().filter(|(own, _)| own.starts_with(name)).map(|(_, nice)| *nice).collect();
+        assert!(!found.is_empty(), "{name} in {together:?}");
+        found
+    };
+    assert!(own("sink").iter().all(|nice| *nice == 10), "{together:?}");
+    assert!(own("shard-").iter().all(|nice| *nice == 0), "{together:?}");
+    // Each client of Kafka's has threads of its own: the sink's and the shards'.
+    let clients = own("rdk:main");
+    assert!(clients.contains(&10) && clients.contains(&0), "{together:?}");
+    let alone = all("sink");
+    assert!(alone.iter().all(|(_, nice)| *nice == 0), "{alone:?}");
+}
+
 fn questions(database: &TestDatabase, log: &str) {
     let reader = Reader::new(&Secret::new(database.url.clone()), 2).expect("a reader");
     database.block_on(async {
