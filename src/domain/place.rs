@@ -174,7 +174,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_no_common_form_is_left_to_the_library() {
+        for text in ["", "-", ".5", "1.", "1", "1e1", "+1.5", "1.12345678", "1000.5", "--1.5", "1.5.5", "1.-5", "NaN"] {
+            assert_eq!(common_e7(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(GeoPoint::from_common("90.0000001", "0.0"), None);
+        assert_eq!(GeoPoint::from_common("0.0", "-180.0000001"), None);
+        assert_eq!(GeoPoint::from_common("-0.0", "999.9999999"), None);
+        let poles = GeoPoint { lat_e7: -900_000_000, lon_e7: 1_800_000_000 };
+        assert_eq!(GeoPoint::from_common("-90.0", "180.0000000"), Some(poles));
+    }
+
     proptest! {
+        #[test]
+        fn coordinates_in_the_common_form_read_as_the_library_reads_them(
+            latitude in "-?[0-9]{1,3}[.][0-9]{1,7}", longitude in "-?[0-9]{1,3}[.][0-9]{1,7}",
+        ) {
+            let library = GeoPoint::from_degrees(latitude.parse().unwrap(), longitude.parse().unwrap());
+            prop_assert_eq!(GeoPoint::from_common(&latitude, &longitude), library, "{} {}", latitude, longitude);
+        }
+
         #[test]
         fn case_composition_and_margins_do_not_matter(name in "[ A-Za-zÀ-ÿ'-]{0,30}") {
             let (upper, decomposed) = (name.to_uppercase(), name.nfd().collect::<String>());

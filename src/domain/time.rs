@@ -241,6 +241,7 @@ mod tests {
             let days = i64::from(date.to_julian_day()) - EPOCH_JULIAN_DAY;
             let expected = (date.year().unsigned_abs(), u32::from(u8::from(date.month())), u32::from(date.day()));
             assert_eq!(civil(days), Some(expected));
+            assert_eq!(days_of(expected.0, expected.1, expected.2), Some(days));
             date = next;
         }
         assert_eq!(civil(i64::from(first.to_julian_day()) - EPOCH_JULIAN_DAY - 1), None);

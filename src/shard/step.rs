@@ -30,8 +30,10 @@ pub struct Pending<'m> {
     pub step: Step<'m>,
     /// Its row in the batch, where it has one.
     pub row: usize,
-    /// Whether it has headers: asking the client twice costs as much as reading them.
+    /// Whether it has headers, and its timestamp: asking the client twice costs as much as reading them.
     pub headed: bool,
+    /// Milliseconds since 1970, where the log has one.
+    pub timestamp_ms: Option<i64>,
 }
 
 /// Applies the messages in order; the rows of those to be scored go to `rows`.
@@ -115,7 +117,7 @@ impl<'m> Ahead<'m> {
         if let Step::Judged(judged) = &step {
             rows.push(judged.row);
         }
-        Some(Pending { message, step, row, headed: *headed })
+        Some(Pending { message, step, row, headed: *headed, timestamp_ms: record.timestamp_ms })
     }
 
     fn look_for(&mut self, slots: &Slots) {

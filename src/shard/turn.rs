@@ -244,7 +244,7 @@ impl Writer<'_> {
         }
         let own_key = one.message.key().filter(|key| (1..=256).contains(&key.len()));
         let key = key.as_ref().map_or(own_key, |key| Some(key.as_bytes()));
-        self.count(&emitted, one.message);
+        self.count(&emitted, one.timestamp_ms);
         slot.previous = offset;
         slot.produce(
             self.verdicts,
@@ -256,9 +256,9 @@ impl Writer<'_> {
         );
     }
 
-    fn count(&mut self, emitted: &Emitted, message: &Fetched<'_>) {
+    fn count(&mut self, emitted: &Emitted, timestamp_ms: Option<i64>) {
         self.tally.verdict(emitted.kind, emitted.flags);
-        if let Some(at) = message.timestamp().to_millis() {
+        if let Some(at) = timestamp_ms {
             self.tally.latency_ms(self.decided_at.0 / 1_000 - at);
         }
     }

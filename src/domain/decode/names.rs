@@ -36,8 +36,8 @@ pub(super) fn field(bytes: &[u8], start: usize, end: usize) -> Option<Field> {
     }
     let name = &NAMES[usize::from(BY_SHAPE[shape(length, window[1])])];
     let (words, _) = window.as_chunks::<8>();
-    let differ =
-        (0..WORDS).fold(0, |differ, at| differ | (u64::from_le_bytes(words[at]) ^ name.words[at]) & name.mask[at]);
+    let differs = |at: usize| (u64::from_le_bytes(words[at]) ^ name.words[at]) & name.mask[at];
+    let differ = differs(0) | if length > 8 { differs(1) } else { 0 } | if length > 16 { differs(2) } else { 0 };
     if differ == 0 { name.field } else { None }
 }
 
