@@ -1,5 +1,5 @@
-//! The yardstick: the shard's own clients, as many threads, no work. What comes in goes out again, or a payload of a
-//! verdict's size in its stead. It claims nothing and recovers nothing: less cannot be done on these clients.
+//! The yardstick: clients set as the shard's are, as many threads, rdkafka's own calls, no work. What comes in goes out
+//! again, or a payload of a verdict's size in its stead. It claims nothing and recovers nothing.
 
 use std::{
     fs, io,

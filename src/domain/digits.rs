@@ -31,17 +31,15 @@ pub(super) fn eight(digits: [u8; 8]) -> Option<u64> {
 /// Appends a number's decimal digits.
 #[inline]
 pub(super) fn write(out: &mut Vec<u8>, number: u64) {
-    match number {
-        0..10 => out.push(b'0' + number as u8),
-        0..EIGHT => {
-            let digits = ascii(number);
-            let zeros = (digits ^ ZEROS).trailing_zeros() / 8;
-            push(out, digits >> (8 * zeros), 8 - zeros as usize);
-        }
-        _ => {
-            write(out, number / EIGHT);
-            push(out, ascii(number % EIGHT), 8);
-        }
+    if number < 10 {
+        out.push(b'0' + number as u8);
+    } else if number < EIGHT {
+        let digits = ascii(number);
+        let zeros = (digits ^ ZEROS).trailing_zeros() / 8;
+        push(out, digits >> (8 * zeros), 8 - zeros as usize);
+    } else {
+        write(out, number / EIGHT);
+        push(out, ascii(number % EIGHT), 8);
     }
 }
 
@@ -62,11 +60,11 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 /// multiplications instead of divisions.
 #[inline]
 pub(super) fn ascii(number: u64) -> u64 {
-    let fours = number / 10_000 | (number % 10_000) << 32;
-    let hundreds = (fours * 10_486 >> 20) & 0x0000_007f_0000_007f;
-    let pairs = hundreds | (fours - hundreds * 100) << 16;
-    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
-    (tens | (pairs - tens * 10) << 8) + ZEROS
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    (tens | ((pairs - tens * 10) << 8)) + ZEROS
 }
 
 /// The two digits of a number below 100, the first in the lower byte.

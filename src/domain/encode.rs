@@ -145,12 +145,7 @@ fn amount(out: &mut Vec<u8>, amount: AmountMinor) {
 
 /// A field's name has a length that the compiler knows: it is written as words, not copied.
 #[inline(always)]
-fn field<const N: usize, T>(
-    out: &mut Vec<u8>,
-    name: &[u8; N],
-    value: Option<T>,
-    write: impl FnOnce(&mut Vec<u8>, T),
-) {
+fn field<const N: usize, T>(out: &mut Vec<u8>, name: &[u8; N], value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T)) {
     out.extend_from_slice(name);
     match value {
         Some(value) => write(out, value),

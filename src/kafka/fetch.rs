@@ -48,8 +48,9 @@ impl<C: ConsumerContext> FetchQueue<C> {
     pub fn send_here(&self, topic: &str, partition: i32) {
         let Ok(topic) = CString::new(topic) else { return };
         // SAFETY: the client lives, and the name ends in a zero.
-        let own =
-            unsafe { sys::rd_kafka_queue_get_partition(self.consumer.client().native_ptr(), topic.as_ptr(), partition) };
+        let own = unsafe {
+            sys::rd_kafka_queue_get_partition(self.consumer.client().native_ptr(), topic.as_ptr(), partition)
+        };
         if own.is_null() {
             return;
         }
@@ -73,7 +74,8 @@ impl<C: ConsumerContext> FetchQueue<C> {
         if to.iter().all(|fetched| fetched.error().is_none()) {
             return Vec::new();
         }
-        let failed = |fetched: &Fetched<'_>| Some((fetched.partition(), KafkaError::MessageConsumption(fetched.error()?)));
+        let failed =
+            |fetched: &Fetched<'_>| Some((fetched.partition(), KafkaError::MessageConsumption(fetched.error()?)));
         let errors = to.iter().filter_map(failed).collect();
         to.retain(|fetched| fetched.error().is_none());
         errors
@@ -203,17 +205,10 @@ impl Headers for FetchedHeaders {
         let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
         // SAFETY: as above; librdkafka writes all three where it finds the header.
         unsafe {
-            let error = sys::rd_kafka_header_get_all(
-                self.pointer(),
-                index,
-                &raw mut name,
-                &raw mut value,
-                &raw mut length,
-            );
-            (error == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| Header {
-                key: CStr::from_ptr(name).to_str().unwrap_or_default(),
-                value: bytes(value, length),
-            })
+            let error =
+                sys::rd_kafka_header_get_all(self.pointer(), index, &raw mut name, &raw mut value, &raw mut length);
+            (error == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR)
+                .then(|| Header { key: CStr::from_ptr(name).to_str().unwrap_or_default(), value: bytes(value, length) })
         }
     }
 }

@@ -35,8 +35,7 @@ impl<C: ProducerContext<DeliveryOpaque = usize> + 'static> Outlet<C> {
     pub fn new(producer: Arc<BaseProducer<C>>, topic: &str) -> Result<Self, KafkaError> {
         let name = CString::new(topic).map_err(KafkaError::Nul)?;
         // SAFETY: the client lives, the name ends in a zero, and without settings of its own the topic has the client's.
-        let topic =
-            unsafe { sys::rd_kafka_topic_new(producer.client().native_ptr(), name.as_ptr(), ptr::null_mut()) };
+        let topic = unsafe { sys::rd_kafka_topic_new(producer.client().native_ptr(), name.as_ptr(), ptr::null_mut()) };
         // SAFETY: asking for the calling thread's last error has no conditions.
         let topic = NonNull::new(topic).ok_or_else(|| KafkaError::ClientCreation(last_error().to_string()))?;
         Ok(Self { topic, producer })

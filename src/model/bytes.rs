@@ -117,7 +117,13 @@ impl BytePlan {
     }
 
     #[inline(always)]
-    fn raw(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>, add_leaves: impl Fn(&Leaves, &[u32; LANES], &mut Sums)) {
+    fn raw(
+        &self,
+        plan: &Plan,
+        rows: &[Row],
+        out: &mut Vec<f64>,
+        add_leaves: impl Fn(&Leaves, &[u32; LANES], &mut Sums),
+    ) {
         let mut ranks = vec![[0_i8; LANES]; plan.columns];
         self.rank(plan, rows, &mut ranks);
         let mut sums = [0.0; LANES];

@@ -79,31 +79,20 @@ impl Verdicts {
         let sent = if trace.is_empty() {
             self.outlet.send(partition, key, value, generation)
         } else {
-            self.send_traced(partition, generation, key, value, trace)
+            let mut record: BaseRecord<'_, [u8], [u8], usize> =
+                BaseRecord::with_opaque_to(&self.topic, generation).partition(partition).payload(value);
+            record.key = key;
+            let headers = trace.iter().fold(OwnedHeaders::new_with_capacity(trace.len()), |headers, (key, value)| {
+                headers.insert(Header { key, value: Some(value) })
+            });
+            let sent = self.outlet.producer().send(record.headers(headers));
+            sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
         };
         sent.map_err(|code| match code {
             // A producer beyond use is replaced, and its partitions are claimed anew (`Verdicts::fatal`).
             RDKafkaErrorCode::QueueFull | RDKafkaErrorCode::Fatal => SendError::Full,
             code => SendError::Refused(KafkaError::MessageProduction(code)),
         })
-    }
-
-    fn send_traced(
-        &self,
-        partition: i32,
-        generation: usize,
-        key: Option<&[u8]>,
-        value: &[u8],
-        trace: &[(String, Vec<u8>)],
-    ) -> Result<(), RDKafkaErrorCode> {
-        let mut record: BaseRecord<'_, [u8], [u8], usize> =
-            BaseRecord::with_opaque_to(&self.topic, generation).partition(partition).payload(value);
-        record.key = key;
-        let headers = trace.iter().fold(OwnedHeaders::new_with_capacity(trace.len()), |headers, (key, value)| {
-            headers.insert(Header { key, value: Some(value) })
-        });
-        let sent = self.outlet.producer().send(record.headers(headers));
-        sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
     }
 
     /// Serves callbacks and moves acknowledgements into `to`, in order.
