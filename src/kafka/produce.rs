@@ -5,7 +5,6 @@
 use std::{
     ffi::{CString, c_int, c_void},
     ptr::{self, NonNull},
-    sync::Arc,
 };
 
 use rdkafka::{
@@ -20,19 +19,16 @@ const COPY: c_int = 0x2;
 /// A topic of a producer's.
 pub struct Outlet<C: ProducerContext<DeliveryOpaque = usize> + 'static> {
     topic: NonNull<sys::rd_kafka_topic_t>,
-    /// Lives as long as the topic, which is part of it.
-    producer: Arc<BaseProducer<C>>,
+    /// Outlives the topic, which is part of it.
+    producer: BaseProducer<C>,
 }
-
-// SAFETY: librdkafka's topics are locked by themselves; nothing in one belongs to a thread.
-unsafe impl<C: ProducerContext<DeliveryOpaque = usize> + 'static> Send for Outlet<C> {}
 
 impl<C: ProducerContext<DeliveryOpaque = usize> + 'static> Outlet<C> {
     /// `topic` as `producer` is set.
     ///
     /// # Errors
     /// The client refuses the name.
-    pub fn new(producer: Arc<BaseProducer<C>>, topic: &str) -> Result<Self, KafkaError> {
+    pub fn new(producer: BaseProducer<C>, topic: &str) -> Result<Self, KafkaError> {
         let name = CString::new(topic).map_err(KafkaError::Nul)?;
         // SAFETY: the client lives, the name ends in a zero, and without settings of its own the topic has the client's.
         let topic = unsafe { sys::rd_kafka_topic_new(producer.client().native_ptr(), name.as_ptr(), ptr::null_mut()) };

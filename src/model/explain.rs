@@ -5,7 +5,7 @@
 //! the root gets what it says alone, one below what it adds.
 
 use super::forest::Forest;
-use super::plan::{Expecting, Plan, TreePlan};
+use super::plan::{Plan, TreePlan};
 use super::text::Tree;
 use crate::domain::features::{FEATURES, Row};
 
@@ -30,18 +30,22 @@ impl Forest {
 }
 
 /// Trees walked in step: each step of one waits for memory, those of several wait together.
-const TOGETHER: usize = 20;
+const TOGETHER: usize = 8;
 
 /// Adds the contributions of some trees, all walked to the depth of the deepest: a leaf leads to itself, which adds 0.
 fn walk<const N: usize>(plan: &Plan, trees: [TreePlan; N], ranks: &[u16], out: &mut Row) {
-    let nodes = trees.map(|tree| &plan.expecting[tree.node_base as usize..]);
-    let mut at: [Expecting; N] = std::array::from_fn(|lane| nodes[lane][0]);
+    let nodes = trees.map(|tree| &plan.nodes[tree.node_base as usize..]);
+    let expected = trees.map(|tree| &plan.expected[tree.node_base as usize..]);
+    let mut at = [0_u16; N];
+    let mut value: [f64; N] = std::array::from_fn(|lane| expected[lane][0]);
     for _ in 0..trees.iter().map(|tree| tree.depth).max().unwrap_or(0) {
         for lane in 0..N {
-            let Expecting { node, value } = at[lane];
+            let node = nodes[lane][usize::from(at[lane])];
             let column = usize::from(node.column);
-            at[lane] = nodes[lane][usize::from(node.children[usize::from(ranks[column] > node.threshold)])];
-            out[plan.column_features[column]] += at[lane].value - value;
+            at[lane] = node.children[usize::from(ranks[column] > node.threshold)];
+            let next = expected[lane][usize::from(at[lane])];
+            out[plan.column_features[column]] += next - value[lane];
+            value[lane] = next;
         }
     }
 }

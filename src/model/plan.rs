@@ -28,9 +28,8 @@ pub(super) struct Plan {
     pub(super) trees: Vec<TreePlan>,
     /// The nodes of all trees, splits first and then leaves within a tree.
     pub(super) nodes: Vec<Node>,
-    /// The same with what is expected at each, before any further question is asked: for explanations, which come seldom and
-    /// find nothing in the caches.
-    pub(super) expecting: Vec<Expecting>,
+    /// The value expected at each of `nodes`, before any further question is asked.
+    pub(super) expected: Vec<f64>,
     /// The feature each column is of.
     pub(super) column_features: Vec<usize>,
     /// The masks of all small trees' splits.
@@ -79,13 +78,6 @@ pub(super) struct Node {
     pub(super) children: [u16; 2],
 }
 
-/// A node with what is expected there.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Expecting {
-    pub(super) node: Node,
-    pub(super) value: f64,
-}
-
 /// A split of the masks: where it sends a row to the right, the leaves of its left side are out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MaskNode {
@@ -110,7 +102,7 @@ impl Plan {
             columns: numbers.len(),
             trees: Vec::with_capacity(trees.len()),
             nodes: Vec::new(),
-            expecting: Vec::new(),
+            expected: Vec::new(),
             column_features: vec![0; numbers.len()],
             masks: Vec::new(),
             leaves: Vec::new(),
@@ -146,23 +138,21 @@ impl Plan {
                 Test::Set(_) => 0,
             };
             let column = numbers[&(split.feature, question(&split.test))];
-            let node = Node { threshold, column, children: [target(split.left), target(split.right)] };
-            self.nodes.push(node);
-            self.expecting.push(Expecting { node, value: split.value });
+            self.nodes.push(Node { threshold, column, children: [target(split.left), target(split.right)] });
+            self.expected.push(split.value);
             if at.has_masks() {
                 self.masks.push(MaskNode { column, threshold, out: bits(range.clone()) });
             }
+        }
+        for leaf in 0..tree.leaves.len() as u16 {
+            self.nodes.push(Node { threshold: 0, column: 0, children: [splits + leaf; 2] });
         }
         let leaf_base = self.leaves.len();
         self.leaves.resize(leaf_base + tree.leaves.len(), 0.0);
         for (leaf, value) in tree.leaves.iter().enumerate() {
             self.leaves[leaf_base + usize::from(walk.position[leaf])] = *value;
         }
-        for (leaf, value) in (splits..).zip(&self.leaves[leaf_base..]) {
-            let node = Node { threshold: 0, column: 0, children: [leaf; 2] };
-            self.nodes.push(node);
-            self.expecting.push(Expecting { node, value: *value });
-        }
+        self.expected.extend_from_slice(&self.leaves[leaf_base..]);
         self.trees.push(at);
     }
 }

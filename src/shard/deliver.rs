@@ -1,6 +1,6 @@
 //! The verdict producer: idempotent, acks=all, no message timeout, gapless; one of a shard's own.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use rdkafka::{
     ClientConfig,
@@ -61,7 +61,7 @@ impl Verdicts {
 
     fn made(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
         let producer: BaseProducer<VerdictContext> = settings.create_with_context(VerdictContext::default())?;
-        Ok(Self { outlet: Outlet::new(Arc::new(producer), topic)?, topic: topic.to_owned() })
+        Ok(Self { outlet: Outlet::new(producer, topic)?, topic: topic.to_owned() })
     }
 
     /// Hands one record to the producer.

@@ -30,9 +30,9 @@ pub struct Pending<'m> {
     pub step: Step<'m>,
     /// Its row in the batch, where it has one.
     pub row: usize,
-    /// Whether it has headers, and its timestamp: asking the client twice costs as much as reading them.
+    /// Whether it has headers: asking the client twice costs as much as reading them.
     pub headed: bool,
-    /// Milliseconds since 1970, where the log has one.
+    /// Its timestamp, milliseconds since 1970, where the log has one.
     pub timestamp_ms: Option<i64>,
 }
 
