@@ -155,21 +155,20 @@ impl TimeText {
         let micros = if decimals == 3 { fraction * 1_000 } else { fraction };
         let letter = |letter: u8, at: usize| u64::from(letter) << (8 * at);
         let pair = |value: u32, at: usize| ascii_pair(value) << (8 * at);
-        let end = if decimals == 3 { 7 } else { 2 };
+        let thousandths = pair(micros / 100 % 100, 6);
+        // With three decimals the text ends within this pair, and what comes behind is not read.
+        let ended = thousandths & letter(u8::MAX, 6) | letter(b'Z', 7);
         let words = [
             pair(year / 100, 0) | pair(year % 100, 2) | letter(b'-', 4) | pair(month, 5) | letter(b'-', 7),
             pair(day, 0) | letter(b'T', 2) | pair(second / 3_600, 3) | letter(b':', 5) | pair(second / 60 % 60, 6),
-            letter(b':', 0) | pair(second % 60, 1) | letter(b'.', 3) | pair(micros / 10_000, 4),
-            0,
+            letter(b':', 0)
+                | pair(second % 60, 1)
+                | letter(b'.', 3)
+                | pair(micros / 10_000, 4)
+                | if decimals == 3 { ended } else { thousandths },
+            pair(micros % 100, 0) | letter(b'Z', 2),
         ];
-        let (hundreds, rest) = (pair(micros / 100 % 100, 0), pair(micros % 100, 0));
-        let fraction = if decimals == 3 {
-            [(hundreds & 0xff) << 48 | letter(b'Z', end), 0]
-        } else {
-            [hundreds << 48, rest | letter(b'Z', end)]
-        };
         let mut text = Self { bytes: [0; ROOM], len: 21 + decimals };
-        let words = [words[0], words[1], words[2] | fraction[0], fraction[1]];
         for (to, word) in text.bytes.as_chunks_mut().0.iter_mut().zip(words) {
             *to = word.to_le_bytes();
         }
