@@ -1,6 +1,7 @@
 //! What Sentra reasons about: pure and total values. No I/O, no clock, no logging, no randomness.
 
 pub mod amount;
+mod blanks;
 pub mod decode;
 mod digits;
 pub mod encode;

@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use unicode_normalization::UnicodeNormalization;
 
-use super::digits::number;
+use super::{blanks::trimmed, digits::number};
 
 /// WGS 84 coordinates in 10^-7 degrees: exact to a centimetre and the same on every processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,14 +59,15 @@ pub type Room = [u8; 48];
 ///
 /// An ASCII name is folded in `room`, where it fits.
 pub fn fold<'r>(name: &str, room: &'r mut Room) -> Cow<'r, str> {
-    let trimmed = name.trim();
+    let trimmed = trimmed(name);
     if !trimmed.is_ascii() {
         return Cow::Owned(trimmed.nfc().default_case_fold().nfc().collect());
     }
     let Some(room) = room.get_mut(..trimmed.len()) else { return Cow::Owned(trimmed.to_ascii_lowercase()) };
     room.copy_from_slice(trimmed.as_bytes());
     room.make_ascii_lowercase();
-    String::from_utf8_lossy(room)
+    // ASCII, and so UTF-8.
+    std::str::from_utf8(room).map_or_else(|_| Cow::Owned(trimmed.to_ascii_lowercase()), Cow::Borrowed)
 }
 
 /// Empty room.

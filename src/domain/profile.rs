@@ -148,22 +148,24 @@ impl Known {
 
     fn find(&self, kind: Kind, identity: Identity) -> Option<usize> {
         let (start, width) = self.list(kind);
-        let end = start + width * usize::from(self.lengths[kind as usize]);
-        (start..end).step_by(width).find(|&at| self.words[at] == identity.0)
+        let list = self.words.get(start..start + width * usize::from(self.lengths[kind as usize]))?;
+        let found = match width {
+            1 => list.iter().position(|word| *word == identity.0),
+            _ => list.as_chunks::<2>().0.iter().position(|entry| entry[0] == identity.0),
+        };
+        found.map(|entry| start + entry * width)
     }
 
     /// Moves `identity` to the front of its list, as a new entry where it is not in it.
     fn touch(&mut self, kind: Kind, identity: Identity, t: i64) {
         let (start, width) = self.list(kind);
         if let Some(at) = self.find(kind, identity) {
-            if at > start {
-                self.words[start..at + width].rotate_right(width);
-            }
+            to_front(&mut self.words[start..at + width], width);
             return;
         }
         let length = usize::from(self.lengths[kind as usize]);
         if length == KNOWN_LIMITS[kind as usize] {
-            self.words[start..start + width * length].rotate_right(width);
+            to_front(&mut self.words[start..start + width * length], width);
             self.words[start] = identity.0;
         } else {
             if self.words.capacity() - self.words.len() < width {
@@ -176,6 +178,17 @@ impl Known {
             self.words[start + 1] = t as u64;
         }
     }
+}
+
+/// Moves the last entry of a list, of one word or two, before all others; mostly it is there.
+fn to_front(list: &mut [u64], width: usize) {
+    let (second, first) = (list.len() - 1, list.len() - width);
+    let (entry, other) = (list[first], list[second]);
+    for at in (0..first).rev() {
+        list[at + width] = list[at];
+    }
+    list[width - 1] = other;
+    list[0] = entry;
 }
 
 impl Stored for Profile {

@@ -22,7 +22,7 @@ impl EventTimeMs {
     ///
     /// `None` when the text is no RFC 3339 timestamp or lies before 1970.
     pub fn parse(text: &str) -> Option<Self> {
-        utc_ms(text.as_bytes()).or_else(|| Self::parse_any(text))
+        common_ms(text.as_bytes()).or_else(|| Self::parse_any(text))
     }
 
     /// The same for every form that RFC 3339 has.
@@ -44,14 +44,25 @@ impl EventTimeMs {
     }
 }
 
-/// The common form, `yyyy-mm-ddThh:mm:ss[.fff]Z` from 1970 on; all others are left to the library, which also refuses.
-fn utc_ms(text: &[u8]) -> Option<EventTimeMs> {
+/// The common forms, `yyyy-mm-ddThh:mm:ss[.fff]` with `Z` or `±hh:mm`, from 1970 on; all others are left to the library, which
+/// also refuses.
+fn common_ms(text: &[u8]) -> Option<EventTimeMs> {
     let [y0, y1, y2, y3, b'-', o0, o1, b'-', d0, d1, b'T', h0, h1, b':', m0, m1, b':', s0, s1, rest @ ..] = text else {
         return None;
     };
-    let milliseconds = match rest {
+    let (milliseconds, zone) = match rest {
+        [b'.', f0, f1, f2, zone @ ..] => (number(&[*f0, *f1, *f2])?, zone),
+        zone => (0, zone),
+    };
+    let ahead_ms = match zone {
         [b'Z'] => 0,
-        [b'.', f0, f1, f2, b'Z'] => number(&[*f0, *f1, *f2])?,
+        [sign @ (b'+' | b'-'), h0, h1, b':', m0, m1] => {
+            let (hours, minutes) = (number(&[*h0, *h1])? as i64, number(&[*m0, *m1])? as i64);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            (hours * HOUR_MS + minutes * MINUTE_MS) * if *sign == b'+' { 1 } else { -1 }
+        }
         _ => return None,
     };
     let date = eight([*y0, *y1, *y2, *y3, *o0, *o1, *d0, *d1])?;
@@ -61,7 +72,7 @@ fn utc_ms(text: &[u8]) -> Option<EventTimeMs> {
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let ms = days * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + milliseconds as i64;
+    let ms = days * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + milliseconds as i64 - ahead_ms;
     (ms >= 0).then_some(EventTimeMs(ms))
 }
 
@@ -70,7 +81,7 @@ pub const EPOCH_JULIAN_DAY: i64 = 2_440_588;
 
 impl Serialize for EventTimeMs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.text().as_str())
+        self.text().serialize(serializer)
     }
 }
 
@@ -87,7 +98,7 @@ impl WallTimeUs {
 
 impl Serialize for WallTimeUs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.text().as_str())
+        self.text().serialize(serializer)
     }
 }
 
@@ -144,6 +155,12 @@ pub struct TimeText {
     len: usize,
 }
 
+impl Serialize for TimeText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl TimeText {
     /// `yyyy-mm-ddThh:mm:ss.fffZ`: `seconds` since 1970 and a `fraction` of `decimals` digits (3 or 6).
     #[inline]
@@ -198,7 +215,7 @@ impl TimeText {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{prelude::*, sample::select};
 
     use super::*;
 
@@ -253,12 +270,14 @@ mod tests {
         fn the_common_form_reads_as_the_library_reads_it(
             parts in (1_960_u16..2_120, 0_u8..15, 0_u8..34, 0_u8..26, 0_u8..62, 0_u8..62),
             fraction in prop::option::of(0_u16..1_000),
+            zone in prop::option::of((select(&["+", "-"][..]), 0_u8..26, 0_u8..62)),
         ) {
             let (year, month, day, hour, minute, second) = parts;
             let fraction = fraction.map_or_else(String::new, |fraction| format!(".{fraction:03}"));
-            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z");
+            let zone = zone.map_or_else(|| "Z".to_owned(), |(sign, hours, minutes)| format!("{sign}{hours:02}:{minutes:02}"));
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}");
             prop_assert_eq!(EventTimeMs::parse(&text), EventTimeMs::parse_any(&text));
-            prop_assert_eq!(utc_ms(text.as_bytes()).or(EventTimeMs::parse_any(&text)), EventTimeMs::parse_any(&text));
+            prop_assert_eq!(common_ms(text.as_bytes()).or(EventTimeMs::parse_any(&text)), EventTimeMs::parse_any(&text));
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::domain::{
     amount::{AmountError, AmountMinor, Currency},
+    blanks::trimmed,
     invalid::InvalidReason,
     phone::{Phone, PhoneError},
     place::GeoPoint,
@@ -88,7 +89,7 @@ impl<'a> Reader<'_, 'a> {
         if text.len() > MAX_TEXT_BYTES {
             return fault(InvalidReason::TextTooLong, field);
         }
-        Ok(Some(text).filter(|text| !is_blank(text)))
+        Ok(Some(text).filter(|text| !trimmed(text).is_empty()))
     }
 
     pub(super) fn currency(self) -> Result<Currency, Fault> {
@@ -114,12 +115,12 @@ impl<'a> Reader<'_, 'a> {
         let kind = self.text(Field::CounterpartyType)?.and_then(|name| CounterpartyType::from_wire(&name));
         let Some(text) = self.text(Field::Counterparty)? else { return Ok(None) };
         let phone = match kind {
-            None | Some(CounterpartyType::Phone) => Phone::parse(text.trim(), &self.rules.calling_code).ok(),
+            None | Some(CounterpartyType::Phone) => Phone::parse(trimmed(&text), &self.rules.calling_code).ok(),
             Some(_) => None,
         };
         let id = match phone {
             Some(phone) => CounterpartyId::Phone(phone),
-            None => CounterpartyId::Other(trimmed(text)),
+            None => CounterpartyId::Other(without_blanks(text)),
         };
         Ok(Some(Counterparty { kind, id }))
     }
@@ -195,11 +196,6 @@ impl<'a> Reader<'_, 'a> {
     }
 }
 
-/// Whether a text says nothing; most say something with their first letter.
-fn is_blank(text: &str) -> bool {
-    !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.trim().is_empty()
-}
-
 /// 1..=64 of `A-Za-z0-9._:-`.
 fn check_id(id: &str, field: Field) -> Result<(), Fault> {
     if !is_id(id.as_bytes()) {
@@ -212,9 +208,9 @@ fn check_id(id: &str, field: Field) -> Result<(), Fault> {
 }
 
 /// Trims without a copy where the text is borrowed.
-fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+fn without_blanks(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
-        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        Cow::Borrowed(text) => Cow::Borrowed(trimmed(text)),
+        Cow::Owned(text) => Cow::Owned(trimmed(&text).to_owned()),
     }
 }
