@@ -15,6 +15,11 @@ use std::{
 
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
+use sentra::domain::{
+    decode::{Habits, decode, decode_by},
+    rules::Rules,
+    transaction::Record,
+};
 
 const DEFAULT_RUNS: u64 = 200_000;
 const DEFAULT_SEED: u64 = 20_260_301;
@@ -114,12 +119,17 @@ fn no_mutated_value_breaks_an_invariant_of_decode() {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut outcomes = BTreeMap::new();
     let inputs = corpus.iter().cloned().map(Some).chain((0..runs).map(|_| None));
+    let (mut habits, rules) = (Habits::default(), Rules::default());
     for input in inputs {
         let input = input.unwrap_or_else(|| mutated(&mut rng, &corpus));
         match catch_unwind(AssertUnwindSafe(|| check::value(&input))) {
             Ok(reason) => *outcomes.entry(reason.map_or("accepted", |reason| reason.as_str())).or_insert(0_u64) += 1,
             Err(_) => panic!("seed {seed}, input: {}", input.escape_ascii()),
         }
+        // What earlier values were like never shows.
+        let record = Record { offset: 0, timestamp_ms: None, key: None, value: Some(&input), institution: None };
+        let (by_habit, alone) = (decode_by(&mut habits, &record, &rules), decode(&record, &rules));
+        assert_eq!(by_habit, alone, "seed {seed}, input: {}", input.escape_ascii());
     }
     println!("{outcomes:?}");
     // A fuzz that only ever meets one outcome would prove nothing.

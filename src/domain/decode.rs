@@ -7,6 +7,7 @@
 
 mod fields;
 mod flat;
+mod habits;
 mod names;
 #[cfg(test)]
 mod properties;
@@ -22,6 +23,7 @@ use super::{
     transaction::{Record, Transaction},
 };
 use fields::Reader;
+pub use habits::Habits;
 pub use tokens::Field;
 use tokens::Tokens;
 
@@ -64,15 +66,23 @@ impl From<InvalidReason> for Fault {
 /// field in the order of [`Field::ALL`]; with it every field that is valid in itself. A value that is no JSON object
 /// has no readable field, save the institution of its header.
 pub fn decode<'a>(record: &Record<'a>, rules: &Rules) -> Result<Transaction<'a>, Box<Invalid>> {
+    decode_by(&mut Habits::default(), record, rules)
+}
+
+/// The same, quicker where records are alike: `habits` are of the records before.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_by<'a>(habits: &mut Habits, record: &Record<'a>, rules: &Rules) -> Result<Transaction<'a>, Box<Invalid>> {
     let mut tokens = Tokens::default();
-    if let Err(fault) = fill(&mut tokens, record.value) {
+    if let Err(fault) = fill(&mut tokens, record.value, habits) {
         return Err(explain(fault, &Tokens::default(), record, rules));
     }
     read(&tokens, record, rules).map_err(|fault| explain(fault, &tokens, record, rules))
 }
 
 /// Notes the known fields' texts of a value that is one JSON object within the limits.
-fn fill<'a>(tokens: &mut Tokens<'a>, value: Option<&'a [u8]>) -> Result<(), Fault> {
+fn fill<'a>(tokens: &mut Tokens<'a>, value: Option<&'a [u8]>, habits: &mut Habits) -> Result<(), Fault> {
     let value = value.ok_or(InvalidReason::NullValue)?;
     if value.is_empty() {
         return Err(InvalidReason::EmptyValue.into());
@@ -80,7 +90,7 @@ fn fill<'a>(tokens: &mut Tokens<'a>, value: Option<&'a [u8]>) -> Result<(), Faul
     if value.len() > MAX_VALUE_BYTES {
         return Err(InvalidReason::ValueTooLarge.into());
     }
-    tokens.scan(text_of(value).ok_or(InvalidReason::InvalidUtf8)?)
+    tokens.scan(text_of(value).ok_or(InvalidReason::InvalidUtf8)?, habits)
 }
 
 /// The value as text, where it is UTF-8.

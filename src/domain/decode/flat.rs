@@ -1,43 +1,44 @@
 //! The fast pass: a JSON object, cut into its fields' texts without a copy or an allocation.
 //!
-//! It accepts only what serde_json's pass (`tokens`) accepts, with the same texts; whatever is unusual (escaped keys)
-//! or wrong it leaves to that pass, which alone refuses; a nested value it has serde_json skip. So it can be slow to accept, never wrong. Not a
-//! JSON parser: it does not say what is wrong, and its input is UTF-8 already.
+//! From value to value it goes by habit (`habits`), else key by key. It accepts only what serde_json's pass (`tokens`)
+//! accepts, with the same texts; whatever is unusual (escaped keys) or wrong it leaves to that pass, which alone refuses; a
+//! nested value it has serde_json skip. So it can be slow to accept, never wrong. Not a JSON parser: it does not say what is
+//! wrong, and its input is UTF-8 already.
 
 use serde_json::value::RawValue;
 
 use super::{
-    MAX_DEPTH, names,
+    MAX_DEPTH,
+    habits::{Before, Habits, Next},
+    names,
     tokens::{Field, Tokens, nests_too_deep},
 };
 use crate::domain::specials::{BLOCK, specials};
 
 /// Notes the fields of `text` in `tokens`, which are empty; `None` where serde_json's pass must look.
-pub(super) fn scan<'a>(text: &'a str, tokens: &mut Tokens<'a>) -> Option<()> {
+pub(super) fn scan<'a>(text: &'a str, tokens: &mut Tokens<'a>, habits: &mut Habits) -> Option<()> {
     let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0, block: usize::MAX, specials: 0, escaped: false };
-    cursor.blanks();
-    cursor.expect(b'{')?;
-    cursor.blanks();
-    if cursor.peek() != b'}' {
-        loop {
-            let key = cursor.key()?;
-            cursor.blanks();
-            cursor.expect(b':')?;
-            cursor.blanks();
-            let raw = cursor.value()?;
-            if let Some(field) = key {
-                tokens.insert(field, raw);
+    let mut before = Before::NONE;
+    loop {
+        let known = habits.recall(before, cursor.rest());
+        let next = match known {
+            Some((next, length)) => {
+                cursor.at += length;
+                next
             }
-            cursor.blanks();
-            if cursor.peek() != b',' {
-                break;
+            None => {
+                let start = cursor.at;
+                let Some(next) = cursor.next(before)? else { break };
+                habits.remember(before, &cursor.bytes[start..], cursor.at - start, next);
+                next
             }
-            cursor.at += 1;
-            cursor.blanks();
+        };
+        let raw = if next.in_text { cursor.text_value()? } else { cursor.value()? };
+        if let Some(field) = next.field {
+            tokens.insert(field, raw);
         }
+        before = Before::of(next.field);
     }
-    cursor.expect(b'}')?;
-    cursor.blanks();
     tokens.escaped = cursor.escaped;
     (cursor.at == text.len()).then_some(())
 }
@@ -54,7 +55,13 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    #[inline(always)]
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
     /// The next byte; 0, which no rule below expects, at the end.
+    #[inline(always)]
     fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
     }
@@ -70,6 +77,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The text from `start` on; every caller stops beside ASCII.
+    #[inline(always)]
     fn since(&self, start: usize) -> Option<&'a str> {
         self.text.get(start..self.at)
     }
@@ -98,6 +106,32 @@ impl<'a> Cursor<'a> {
         self.block = block;
     }
 
+    /// Moves to the next value, or into it where it is a string; `None` inside where the object ends instead.
+    #[inline(never)]
+    fn next(&mut self, before: Before) -> Option<Option<Next>> {
+        self.blanks();
+        let first = before == Before::NONE;
+        if first {
+            self.expect(b'{')?;
+            self.blanks();
+        }
+        if self.peek() == b'}' {
+            self.at += 1;
+            self.blanks();
+            return Some(None);
+        }
+        if !first {
+            self.expect(b',')?;
+            self.blanks();
+        }
+        let field = self.key()?;
+        self.blanks();
+        self.expect(b':')?;
+        self.blanks();
+        let in_text = self.expect(b'"').is_some();
+        Some(Some(Next { field, in_text }))
+    }
+
     /// A key, as the field it names where it names one.
     fn key(&mut self) -> Option<Option<Field>> {
         self.expect(b'"')?;
@@ -108,10 +142,14 @@ impl<'a> Cursor<'a> {
         Some(field)
     }
 
+    /// A value, mostly one that is no string.
     fn value(&mut self) -> Option<&'a str> {
         let start = self.at;
         match self.peek() {
-            b'"' => self.string()?,
+            b'"' => {
+                self.at += 1;
+                return self.text_value();
+            }
             b'-' | b'0'..=b'9' => self.number()?,
             b't' => self.literal(b"true")?,
             b'f' => self.literal(b"false")?,
@@ -122,14 +160,16 @@ impl<'a> Cursor<'a> {
         self.since(start)
     }
 
-    fn string(&mut self) -> Option<()> {
-        self.at += 1;
+    /// A string, from behind its first quote on.
+    #[inline(always)]
+    fn text_value(&mut self) -> Option<&'a str> {
+        let start = self.at - 1;
         loop {
             self.plain();
             match self.peek() {
                 b'"' => {
                     self.at += 1;
-                    return Some(());
+                    return self.since(start);
                 }
                 b'\\' => self.escape()?,
                 _ => return None,
@@ -138,6 +178,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The grammar of an escape; what it stands for is judged when the field is read.
+    #[cold]
     fn escape(&mut self) -> Option<()> {
         self.escaped = true;
         self.at += 1;
@@ -177,14 +218,15 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
+    #[inline(always)]
     fn digits(&mut self) -> Option<()> {
-        let start = self.at;
-        while self.peek().is_ascii_digit() {
-            self.at += 1;
-        }
-        (self.at > start).then_some(())
+        let rest = self.bytes.get(self.at..)?;
+        let digits = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        self.at += digits;
+        (digits > 0).then_some(())
     }
 
+    #[cold]
     fn nested(&mut self) -> Option<()> {
         let rest = self.text.get(self.at..)?;
         let skipped = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>().next()?.ok()?.get();
@@ -233,7 +275,7 @@ mod tests {
             r#"{ "amount" : -0.5e+10 , "x" : "\u00e9\n\"" , "y":true,"z":false,"n":null,"0":0 }"#,
         ];
         for text in taken {
-            assert!(scan(text, &mut Tokens::default()).is_some(), "{text}");
+            assert!(scan(text, &mut Tokens::default(), &mut Habits::default()).is_some(), "{text}");
         }
         let left = [
             "",
@@ -267,7 +309,7 @@ mod tests {
             "{\"a\":\"\\",
         ];
         for text in left {
-            assert!(scan(text, &mut Tokens::default()).is_none(), "{text}");
+            assert!(scan(text, &mut Tokens::default(), &mut Habits::default()).is_none(), "{text}");
         }
     }
 }

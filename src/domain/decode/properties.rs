@@ -88,17 +88,34 @@ proptest! {
     fn what_the_fast_pass_accepts_serde_json_reads_alike(text in any_object(), damage in vec((any::<usize>(), any::<u8>()), 0..3)) {
         let bytes = damaged(text, &damage);
         let mut tokens = Tokens::default();
-        if let Ok(text) = std::str::from_utf8(&bytes) && flat::scan(text, &mut tokens).is_some() {
+        if let Ok(text) = std::str::from_utf8(&bytes) && flat::scan(text, &mut tokens, &mut Habits::default()).is_some() {
             prop_assert_eq!(Tokens::parse(text), Ok(tokens), "{}", text);
         }
         let _ = decode(&record(&bytes), &Rules::default());
     }
 
     #[test]
+    fn habits_never_show(texts in vec((any_object(), vec((any::<usize>(), any::<u8>()), 0..2)), 1..12)) {
+        let mut habits = Habits::default();
+        let texts: Vec<_> = texts.into_iter().map(|(text, damage)| damaged(text, &damage)).collect();
+        // Each once more: by then its own habits are known.
+        for bytes in texts.iter().chain(&texts) {
+            let alone = decode(&record(bytes), &Rules::default());
+            prop_assert_eq!(decode_by(&mut habits, &record(bytes), &Rules::default()), alone);
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                let (mut alone, mut known) = (Tokens::default(), Tokens::default());
+                let accepted = flat::scan(text, &mut alone, &mut Habits::default());
+                prop_assert_eq!(flat::scan(text, &mut known, &mut habits), accepted);
+                prop_assert!(accepted.is_none() || alone == known, "{}", text);
+            }
+        }
+    }
+
+    #[test]
     fn an_object_of_plain_names_takes_the_fast_pass(members in vec(("[a-z]{1,9}", "\"[ -!#-\\[\\]-~é]{0,20}\"|-?[1-9][0-9]{0,5}|null"), 0..8)) {
         let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\" : {value}")).collect();
         let text = format!("{{{}}}", members.join(" ,"));
-        prop_assert!(flat::scan(&text, &mut Tokens::default()).is_some(), "{}", text);
+        prop_assert!(flat::scan(&text, &mut Tokens::default(), &mut Habits::default()).is_some(), "{}", text);
     }
 
     #[test]

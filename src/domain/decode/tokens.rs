@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Fault, MAX_DEPTH, flat};
+use super::{Fault, Habits, MAX_DEPTH, flat};
 use crate::domain::{invalid::InvalidReason, transaction::wire_enum};
 
 wire_enum! {
@@ -78,8 +78,8 @@ pub(super) enum Token<'a> {
 
 impl<'a> Tokens<'a> {
     /// Reads `text` as one JSON object into these, which are empty.
-    pub(super) fn scan(&mut self, text: &'a str) -> Result<(), Fault> {
-        if flat::scan(text, self).is_none() {
+    pub(super) fn scan(&mut self, text: &'a str, habits: &mut Habits) -> Result<(), Fault> {
+        if flat::scan(text, self, habits).is_none() {
             *self = Self::parse(text)?;
         }
         Ok(())
