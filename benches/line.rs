@@ -7,15 +7,21 @@ use std::{hint::black_box, path::Path, sync::Arc};
 use sentra::{
     bench::{clock::thread_cpu_ns, sample::month},
     domain::{
-        decode::decode, features::Row, identity::LogId, partitioner::partition_of, rules::Rules, time::WallTimeUs,
-        transaction::Record, verdict::Source,
+        decode::{Habits, decode_by},
+        features::Row,
+        identity::LogId,
+        partitioner::partition_of,
+        rules::Rules,
+        time::WallTimeUs,
+        transaction::Record,
+        verdict::Source,
     },
     engine::{
         decisions::Decisions,
         emit::{Emitter, Stamp},
         partition::{Partition, Place, Step},
     },
-    model::folder::Model,
+    model::{evaluate::Scores, folder::Model},
     train::simulate::{Simulated, Simulation},
 };
 
@@ -84,10 +90,10 @@ fn record(kept: &Kept, offset: usize) -> Record<'_> {
 }
 
 fn decode_alone(kept: &[Kept]) -> u64 {
-    let rules = Rules::default();
+    let (rules, mut habits) = (Rules::default(), Habits::default());
     let began = thread_cpu_ns();
     for (offset, one) in kept.iter().enumerate() {
-        let _ = black_box(decode(&record(one, offset), &rules));
+        let _ = black_box(decode_by(&mut habits, &record(one, offset), &rules));
     }
     thread_cpu_ns() - began
 }
@@ -100,12 +106,11 @@ fn whole(kept: &[Kept], model: &Arc<Model>) -> Spent {
         decisions: Decisions::default(),
     };
     let mut lanes: Vec<Lane> = (0..PARTITIONS).map(lane).collect();
-    let (mut rows, mut raw, mut out): (Vec<Row>, Vec<f64>, Vec<u8>) = Default::default();
+    let (mut scores, mut out): (Scores, Vec<u8>) = Default::default();
     let mut spent = Spent::default();
     let mut ahead = Vec::with_capacity(AHEAD);
     for (number, batch) in kept.chunks(BATCH).enumerate() {
         let began = thread_cpu_ns();
-        rows.clear();
         let mut steps = Vec::with_capacity(BATCH);
         for (part, batch) in batch.chunks(AHEAD).enumerate() {
             // As a shard's turn does it.
@@ -120,20 +125,19 @@ fn whole(kept: &[Kept], model: &Arc<Model>) -> Spent {
             ahead.iter().for_each(|(partition, read)| lanes[*partition].engine.fetch(read));
             for (partition, read) in ahead.drain(..) {
                 let step = lanes[partition].engine.apply(read);
-                if let Step::Judged(judged) = &step {
-                    rows.push(judged.row);
+                if let Step::Judged(step) = step {
                     steps.push((partition, step));
                 }
             }
         }
         let stepped = thread_cpu_ns();
-        model.raw_batch(&rows, &mut raw);
+        let rows: Vec<&Row> = steps.iter().map(|(_, judged)| judged.row()).collect();
+        model.forest.score(&rows, &mut scores);
         let scored = thread_cpu_ns();
-        for ((partition, step), raw) in steps.iter().zip(&raw) {
-            let Step::Judged(judged) = step else { continue };
+        for (row, (partition, judged)) in steps.iter().enumerate() {
             let source = Source { log: "07070707", partition: 0, offset: judged.offset, previous_offset: 1, epoch: 0 };
-            let stamp = Stamp { source, decided_at: WallTimeUs(1_772_352_900_123_456), processing_time_ms: 1 };
-            emitter.judged(judged, *raw, &stamp, &mut lanes[*partition].decisions, &mut out);
+            let stamp = Stamp { source, decided_at: WallTimeUs(1_772_352_900_123_456).text(), processing_time_ms: 1 };
+            emitter.judged(judged, scores.of(row), &stamp, &mut lanes[*partition].decisions, &mut out);
             black_box(&out);
         }
         spent.step += stepped - began;

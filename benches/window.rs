@@ -77,7 +77,7 @@ fn whole(criterion: &mut Criterion) {
     let (transaction, last) = traffic.next(&names, 0);
     let judged = partition.step_decoded(transaction, &last);
     let source = Source { log: "7f3a9c01", partition: 3, offset: judged.offset, previous_offset: 1, epoch: 97 };
-    let stamp = Stamp { source, decided_at: WallTimeUs(1_772_352_900_123_456), processing_time_ms: 2 };
+    let stamp = Stamp { source, decided_at: WallTimeUs(1_772_352_900_123_456).text(), processing_time_ms: 2 };
     for (name, with_features, raw) in
         [("emit LOW", false, -9.0), ("emit CRITICAL", false, 9.0), ("emit with features", true, -9.0)]
     {

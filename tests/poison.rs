@@ -67,7 +67,7 @@ fn digests(sent: &[Sent], left_out: i64) -> Vec<Option<String>> {
         }
         let value = sent.value.as_deref();
         match partition.step(&Record { offset, timestamp_ms: None, key: None, value, institution: None }) {
-            Step::Judged(judged) => Some(format!("{:016x}", features::digest(&judged.row))),
+            Step::Judged(judged) => Some(format!("{:016x}", features::digest(judged.row()))),
             Step::Invalid(_) => None,
         }
     };

@@ -67,7 +67,7 @@ impl<'s> Line<'s> {
     /// Judges the record at `offset` and gives its verdict. Epoch and times are the same in every run.
     fn verdict(&mut self, offset: i64) -> Vec<u8> {
         let source = Source { log: &self.log, partition: 1, offset, previous_offset: self.previous, epoch: 0 };
-        let stamp = Stamp { source, decided_at: WallTimeUs(0), processing_time_ms: 0 };
+        let stamp = Stamp { source, decided_at: WallTimeUs(0).text(), processing_time_ms: 0 };
         let record = self.scene.records[(offset - self.start) as usize].record(offset);
         let mut out = Vec::new();
         if self.given_up.contains(&offset) {
@@ -79,7 +79,7 @@ impl<'s> Line<'s> {
         match self.partition.step(&record) {
             Step::Judged(judged) => {
                 let mut raw = Vec::new();
-                self.model.raw_batch(&[judged.row], &mut raw);
+                self.model.raw_batch(&[judged.row()], &mut raw);
                 self.emitter.judged(&judged, raw[0], &stamp, &mut self.decisions, &mut out);
             }
             Step::Invalid(invalid) => {
@@ -258,7 +258,7 @@ fn a_log_whose_head_is_gone_is_warming_until_its_state_reaches_back_far_enough()
             let Step::Judged(judged) = partition.step(&record) else { panic!("readable") };
             assert_eq!(judged.flags.has(Flags::WARMING), expected, "start {start}, offset {offset}");
             let first = offset == start;
-            let unknown = judged.row[sentra::domain::features::DEVICE_NEW].is_nan();
+            let unknown = judged.row()[sentra::domain::features::DEVICE_NEW].is_nan();
             assert_eq!(unknown, first || expected, "a profile that is not whole is missing, not new");
         }
     }

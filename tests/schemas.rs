@@ -179,7 +179,7 @@ fn judged<'a>(kind: Kind, reasons: &'a [Reason], row: &'a [f64; FEATURES]) -> Ve
         amount: Some(AmountMinor(1)),
         currency: Some(Currency::KES),
         event_time: Some(EventTimeMs(0)),
-        decided_at: WallTimeUs(1),
+        decided_at: WallTimeUs(1).text(),
         model: Some(ModelRef { name: "default", version: "1" }),
         policy_version: policy::POLICY_VERSION,
         flags,

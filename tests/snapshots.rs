@@ -77,7 +77,7 @@ impl<'s> Line<'s> {
     fn verdict(&mut self) -> Vec<u8> {
         let offset = self.partition.next();
         let source = Source { log: &self.log, partition: 1, offset, previous_offset: offset - 1, epoch: -1 };
-        let stamp = Stamp { source, decided_at: WallTimeUs(0), processing_time_ms: 0 };
+        let stamp = Stamp { source, decided_at: WallTimeUs(0).text(), processing_time_ms: 0 };
         let record = self.scene.records[offset as usize].record(offset);
         let mut out = Vec::new();
         if self.given_up.contains(&offset) {
@@ -88,7 +88,7 @@ impl<'s> Line<'s> {
         match self.partition.step(&record) {
             Step::Judged(judged) => {
                 let mut raw = Vec::new();
-                self.model.raw_batch(&[judged.row], &mut raw);
+                self.model.raw_batch(&[judged.row()], &mut raw);
                 self.emitter.judged(&judged, raw[0], &stamp, &mut self.decisions, &mut out);
             }
             Step::Invalid(invalid) => {

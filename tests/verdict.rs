@@ -55,12 +55,12 @@ impl Line {
         let log = LOG.short();
         let (offset, previous_offset) = (record.offset, record.offset - 1);
         let source = Source { log: &log, partition: 1, offset, previous_offset, epoch: EPOCH };
-        let stamp = Stamp { source, decided_at: WallTimeUs(1_772_352_900_123_456), processing_time_ms: 3 };
+        let stamp = Stamp { source, decided_at: WallTimeUs(1_772_352_900_123_456).text(), processing_time_ms: 3 };
         let mut out = Vec::new();
         match self.partition.step(record) {
             Step::Judged(judged) => {
                 let mut raw = Vec::new();
-                self.model.raw_batch(&[judged.row], &mut raw);
+                self.model.raw_batch(&[judged.row()], &mut raw);
                 self.emitter.judged(&judged, raw[0], &stamp, &mut self.decisions, &mut out);
             }
             Step::Invalid(invalid) => {
@@ -140,7 +140,7 @@ fn every_reason_of_an_invalid_record_validates() {
         met[usize::from(reason.code())] = true;
     }
     let source = Source { log: "c0ffee01", partition: 1, offset: 9, previous_offset: 8, epoch: 0 };
-    let stamp = Stamp { source, decided_at: WallTimeUs(0), processing_time_ms: 1 };
+    let stamp = Stamp { source, decided_at: WallTimeUs(0).text(), processing_time_ms: 1 };
     let mut failed_on = Vec::new();
     write_invalid(&Invalid::internal(), false, &stamp, &mut failed_on);
     checked(&failed_on);

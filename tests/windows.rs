@@ -173,8 +173,8 @@ fn difference(judged: &Judged<'_>, expected: &Expected) -> Option<String> {
         return Some(format!("flags {:?} instead of {:?}", names(judged.flags), names(expected.flags)));
     }
     (0..TABLE.len())
-        .find(|&at| !same(judged.row[at], expected.row[at]))
-        .map(|at| format!("{} is {:?} instead of {:?}", TABLE[at].name, judged.row[at], expected.row[at]))
+        .find(|&at| !same(judged.row()[at], expected.row[at]))
+        .map(|at| format!("{} is {:?} instead of {:?}", TABLE[at].name, judged.row()[at], expected.row[at]))
 }
 
 /// Equal to the bit; one NaN is as good as another.
@@ -274,7 +274,7 @@ fn sweeps_do_not_show(scene: &Scene, seed: u64) -> Result<(), String> {
 fn told(step: &Step<'_>) -> Option<(Judgement, Flags, [u64; TABLE.len()])> {
     let bits = |row: &Row| row.map(f64::to_bits);
     match step {
-        Step::Judged(judged) => Some((judged.judgement, judged.flags, bits(&judged.row))),
+        Step::Judged(judged) => Some((judged.judgement, judged.flags, bits(judged.row()))),
         Step::Invalid(_) => None,
     }
 }

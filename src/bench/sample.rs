@@ -53,11 +53,12 @@ impl Sample {
         while simulation.read(&mut record) {
             let read = Record { offset, timestamp_ms: None, key: None, value: Some(&record.json), institution: None };
             let Step::Judged(judged) = partition.step(&read) else { continue };
-            sample.rows.push(judged.row);
+            sample.rows.push(*judged.row());
             if offset as u64 + keep as u64 >= records {
-                model.raw_batch(&[judged.row], &mut raw);
+                model.raw_batch(&[judged.row()], &mut raw);
                 let source = Source { log: "07070707", partition: 0, offset, previous_offset: offset - 1, epoch: 0 };
-                let stamp = Stamp { source, decided_at: WallTimeUs(record.at_ms * 1_000), processing_time_ms: 1 };
+                let stamp =
+                    Stamp { source, decided_at: WallTimeUs(record.at_ms * 1_000).text(), processing_time_ms: 1 };
                 let mut verdict = Vec::new();
                 emitter.judged(&judged, raw[0], &stamp, &mut decisions, &mut verdict);
                 sample.verdicts.push(verdict);

@@ -50,7 +50,7 @@ pub fn encode(verdict: &Verdict<'_>, out: &mut Vec<u8>) {
     field(out, b",\"amount\":", verdict.amount, amount);
     quoted_by(out, b",\"currency\":\"", verdict.currency, |out, currency| out.extend_from_slice(&currency.0));
     quoted_by(out, b",\"event_time\":\"", verdict.event_time, |out, at| at.text().write(out));
-    quoted_by(out, b",\"decided_at\":\"", Some(verdict.decided_at), |out, at| at.text().write(out));
+    quoted_by(out, b",\"decided_at\":\"", Some(verdict.decided_at), |out, at| at.write(out));
     field(out, b",\"model\":", verdict.model, |out, model| {
         text_field(out, b"{\"name\":\"", Some(model.name));
         text_field(out, b",\"version\":\"", Some(model.version));
@@ -123,12 +123,21 @@ fn hundredths(out: &mut Vec<u8>, value: f64) {
     if f64::from(count) / HUNDREDTHS != value || count > 100 || value.is_sign_negative() {
         return by_serde(out, &value);
     }
-    let (tenths, rest) = (count % 100 / 10, count % 10);
-    out.extend_from_slice(&[b'0' + count / 100, b'.', b'0' + tenths]);
-    if rest > 0 {
-        out.push(b'0' + rest);
-    }
+    let end = out.len() + if count.is_multiple_of(10) { 3 } else { 4 };
+    out.extend_from_slice(&TEXTS[usize::from(count)]);
+    out.truncate(end);
 }
+
+/// Every hundredth from 0 to 1 with two decimals.
+static TEXTS: [[u8; 4]; 101] = {
+    let mut texts = [*b"0.00"; 101];
+    let mut count = 0;
+    while count <= 100 {
+        texts[count] = [b'0' + (count / 100) as u8, b'.', b'0' + (count % 100 / 10) as u8, b'0' + (count % 10) as u8];
+        count += 1;
+    }
+    texts
+};
 
 /// Minor units as units, without needless decimals.
 fn amount(out: &mut Vec<u8>, amount: AmountMinor) {
@@ -279,7 +288,7 @@ mod tests {
                 amount: has[1].then_some(AmountMinor(offset.max(1))),
                 currency: has[1].then_some(Currency::KES),
                 event_time: has[4].then_some(EventTimeMs(times.0)),
-                decided_at: WallTimeUs(times.1),
+                decided_at: WallTimeUs(times.1).text(),
                 model: has[7].then_some(ModelRef { name: &name, version: &id }),
                 policy_version: &note,
                 flags,

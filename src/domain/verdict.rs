@@ -14,7 +14,7 @@ use super::{
     policy::{Recommendation, RiskLevel},
     reasons::Reason,
     signals::Signals,
-    time::{EventTimeMs, WallTimeUs},
+    time::{EventTimeMs, TimeText, WallTimeUs},
     transaction::wire_enum,
 };
 
@@ -93,7 +93,7 @@ pub struct Verdict<'a> {
     pub amount: Option<AmountMinor>,
     pub currency: Option<Currency>,
     pub event_time: Option<EventTimeMs>,
-    pub decided_at: WallTimeUs,
+    pub decided_at: TimeText,
     pub model: Option<ModelRef<'a>>,
     pub policy_version: &'a str,
     pub flags: Flags,

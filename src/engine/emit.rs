@@ -15,10 +15,10 @@ use crate::{
         policy::{Decision, POLICY_VERSION, REASONS_FROM, Recommendation, decide},
         reasons::{MOST_REASONS, Reason},
         signals::{Ramp, Ramps, Signals},
-        time::WallTimeUs,
+        time::TimeText,
         verdict::{Digest, Features, Kind, ModelRef, SCHEMA_VERSION, Source, Verdict, VerdictId},
     },
-    model::folder::Model,
+    model::{evaluate::Score, folder::Model},
 };
 
 /// Writes verdicts with one model and the default policy.
@@ -29,13 +29,13 @@ pub struct Emitter {
     with_features: bool,
 }
 
-/// What differs from verdict to verdict without being the record's.
+/// What differs from verdict to verdict without being the record's, as it is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp<'a> {
     /// Place in the chain.
     pub source: Source<'a>,
     /// Now.
-    pub decided_at: WallTimeUs,
+    pub decided_at: TimeText,
     /// From poll to now, milliseconds, rounded up.
     pub processing_time_ms: u64,
 }
@@ -66,26 +66,27 @@ impl Emitter {
         Self { model, maker, ramps, with_features }
     }
 
-    /// Writes the verdict of a transaction and remembers its decision. `raw` is the model's raw score of its row.
-    pub fn judged(
+    /// Writes the verdict of a transaction and remembers its decision. `score` is the model's raw score of its row.
+    pub fn judged<'s>(
         &self,
         judged: &Judged<'_>,
-        raw: f64,
+        score: impl Into<Score<'s>>,
         stamp: &Stamp<'_>,
         decisions: &mut Decisions,
         out: &mut Vec<u8>,
     ) -> Emitted {
-        let own = decide(self.model.score(raw));
+        let score = score.into();
+        let own = decide(self.model.score(score.raw));
         let (kind, decision, original, flags) = settle(judged, own, decisions);
         let repeated = original.and_then(|original| decisions.get(original)).map(|made| made.maker.clone());
         let maker = repeated.as_ref().unwrap_or(&self.maker);
-        let reasons = self.reasons(judged, kind, decision, original);
-        let transaction = &judged.transaction;
+        let reasons = self.reasons(judged, &score, kind, decision, original);
+        let transaction = judged.transaction();
         let verdict = Verdict {
             transaction_id: Some(&transaction.transaction_id),
             risk_score: Some(decision.score),
             risk_level: Some(decision.level),
-            signals: (kind != Kind::Duplicate).then(|| Signals::of(&judged.row, &self.ramps)),
+            signals: (kind != Kind::Duplicate).then(|| Signals::of(judged.row(), &self.ramps)),
             recommendation: decision.recommendation,
             processing_time_ms: stamp.processing_time_ms,
             verdict_id: VerdictId(stamp.source),
@@ -102,8 +103,8 @@ impl Emitter {
             policy_version: &maker.policy_version,
             flags,
             source: stamp.source,
-            features: self.with_features.then_some(Features(&judged.row)),
-            feature_digest: Some(Digest(features::digest(&judged.row))),
+            features: self.with_features.then_some(Features(judged.row())),
+            feature_digest: Some(Digest(features::digest(judged.row()))),
             schema_version: SCHEMA_VERSION,
         };
         write(&verdict, out);
@@ -119,7 +120,14 @@ impl Emitter {
         write_invalid(invalid, misrouted, stamp, out)
     }
 
-    fn reasons(&self, judged: &Judged<'_>, kind: Kind, decision: Decision, original: Option<i64>) -> Vec<Reason> {
+    fn reasons(
+        &self,
+        judged: &Judged<'_>,
+        score: &Score<'_>,
+        kind: Kind,
+        decision: Decision,
+        original: Option<i64>,
+    ) -> Vec<Reason> {
         if let Some(original) = original {
             return vec![Reason::duplicate(original)];
         }
@@ -129,8 +137,8 @@ impl Emitter {
         }
         if decision.score >= REASONS_FROM {
             let mut contributions: Row = [0.0; FEATURES];
-            self.model.forest.contributions(&judged.row, &mut contributions);
-            reasons.extend(Reason::largest(&judged.row, &contributions));
+            self.model.forest.explain(judged.row(), score, &mut contributions);
+            reasons.extend(Reason::largest(judged.row(), &contributions));
             reasons.truncate(MOST_REASONS);
         }
         reasons

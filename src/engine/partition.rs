@@ -11,14 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::phones::{Found, Phones};
 use crate::domain::{
-    decode::decode,
-    features::{self, Row},
+    decode::{Habits, decode_by},
+    features::{self, FEATURES, Row},
     flags::Flags,
     history::{Footprint, History, Observed},
     identity::{Identities, LogId, Subject},
     invalid::Invalid,
     partitioner::partition_of,
-    phone::PhoneKey,
     place,
     ring::{Event, Money},
     row,
@@ -50,6 +49,7 @@ pub struct Partition {
     watermark: Option<i64>,
     reach: Reach,
     next: i64,
+    habits: Habits,
 }
 
 /// All of a partition's state that is not per phone.
@@ -75,10 +75,6 @@ pub enum Reach {
 
 /// What a record turned out to be.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every record is a transaction: a box of its own would cost more than the room"
-)]
 pub enum Step<'a> {
     /// A transaction, judged.
     Judged(Judged<'a>),
@@ -91,18 +87,25 @@ pub enum Step<'a> {
 pub struct Judged<'a> {
     /// Input offset.
     pub offset: i64,
-    /// The transaction: in a place of its own, for it is larger than all else that goes from step to step.
-    pub transaction: Box<Transaction<'a>>,
-    /// Its phone as a Kafka key.
-    pub key: PhoneKey,
     /// t: the timestamp, clamped.
     pub event_time: EventTimeMs,
     /// What it is.
     pub judgement: Judgement,
     /// What was unusual.
     pub flags: Flags,
+    content: Box<Content<'a>>,
+}
+
+impl<'a> Judged<'a> {
+    /// The transaction.
+    pub fn transaction(&self) -> &Transaction<'a> {
+        &self.content.transaction
+    }
+
     /// Its features.
-    pub row: Row,
+    pub fn row(&self) -> &Row {
+        &self.content.row
+    }
 }
 
 /// What a transaction is to its windows.
@@ -129,19 +132,20 @@ pub enum Judgement {
 pub struct Read<'a> {
     offset: i64,
     timestamp_ms: Option<i64>,
-    content: Result<Content<'a>, Box<Invalid>>,
+    content: Result<Box<Content<'a>>, Box<Invalid>>,
 }
 
-/// A transaction with its identities.
+/// A transaction with its identities and, once it is judged, its features: all that is large, in one place, while what points
+/// to it goes from step to step.
 #[derive(Debug)]
 struct Content<'a> {
-    transaction: Box<Transaction<'a>>,
-    key: PhoneKey,
+    transaction: Transaction<'a>,
     ids: Identities,
     geo: Option<place::GeoPoint>,
     subject: Subject,
     /// Where its phone's history was when last looked for.
     hint: Option<Found>,
+    row: Row,
 }
 
 /// One readable record on its way through the step.
@@ -163,7 +167,7 @@ impl Partition {
 
     /// Empty state with these bounds: what a snapshot's copies are restored into.
     pub fn bounded(rules: Arc<Rules>, place: Place, Bounds { next, watermark, reach }: Bounds) -> Self {
-        Self { rules, place, phones: Phones::default(), watermark, reach, next }
+        Self { rules, place, phones: Phones::default(), watermark, reach, next, habits: Habits::default() }
     }
 
     /// What is not per phone.
@@ -188,9 +192,9 @@ impl Partition {
         self.apply(read)
     }
 
-    /// The first part of [`Partition::step`], which depends on no state: any number of records may be read ahead.
-    pub fn read<'a>(&self, record: &Record<'a>) -> Read<'a> {
-        let content = decode(record, &self.rules).map(|transaction| self.content(Box::new(transaction)));
+    /// The first part of [`Partition::step`], which neither asks nor changes the state: any number of records may be read ahead.
+    pub fn read<'a>(&mut self, record: &Record<'a>) -> Read<'a> {
+        let content = decode_by(&mut self.habits, record, &self.rules).map(|transaction| self.content(transaction));
         Read { offset: record.offset, timestamp_ms: record.timestamp_ms, content }
     }
 
@@ -204,8 +208,8 @@ impl Partition {
     /// Has the memory fetched that [`Partition::apply`] will touch, so that several records wait for theirs together.
     /// Never shows in any result.
     pub fn fetch(&self, read: &Read<'_>) {
-        if let Ok(Content { hint: Some(found), ids, .. }) = &read.content {
-            self.phones.fetch(*found, ids);
+        if let Some((found, content)) = read.content.as_ref().ok().and_then(|content| content.hint.zip(Some(content))) {
+            self.phones.fetch(found, &content.ids);
         }
     }
 
@@ -225,18 +229,21 @@ impl Partition {
 
     /// [`Partition::step`] without its decoding, to be measured apart: `transaction` is what `record` decodes to.
     pub fn step_decoded<'a>(&mut self, transaction: Transaction<'a>, record: &Record<'_>) -> Judged<'a> {
-        let content = self.content(Box::new(transaction));
+        let content = self.content(transaction);
         self.judge(content, record.offset, record.timestamp_ms)
     }
 
-    fn judge<'a>(&mut self, content: Content<'a>, offset: i64, timestamp_ms: Option<i64>) -> Judged<'a> {
+    fn judge<'a>(&mut self, mut content: Box<Content<'a>>, offset: i64, timestamp_ms: Option<i64>) -> Judged<'a> {
         self.next = offset + 1;
         let arrival = self.arrive(&content, offset, timestamp_ms);
-        let Content { transaction, key, .. } = content;
+        let transaction = &content.transaction;
         let mut flags = Flags::default();
         flags.set(Flags::TIME_ADJUSTED, arrival.event.t != transaction.timestamp.0);
         flags.set(Flags::FOREIGN_CURRENCY, transaction.currency != self.rules.home_currency);
-        flags.set(Flags::MISROUTED, partition_of(key.as_bytes(), self.place.partitions) != self.place.partition);
+        flags.set(
+            Flags::MISROUTED,
+            partition_of(transaction.phone.key().as_bytes(), self.place.partitions) != self.place.partition,
+        );
         let profiles_complete = self.complete_since(PROFILE_WARMING_MS);
         let windows_complete = self.complete_since(self.rules.lateness_ms + LONGEST_WINDOW_MS);
         flags.set(Flags::WARMING, !(profiles_complete && windows_complete));
@@ -252,12 +259,12 @@ impl Partition {
         flags.set(Flags::OUT_OF_ORDER, profile.is_some_and(|profile| event.t < profile.newest));
         flags.set(Flags::SATURATED, observed.saturated);
         let profile = profile.filter(|_| profiles_complete);
-        let row = row::compute(&transaction, event, arrival.geo, &observed.windows, profile, rules);
+        content.row = row::compute(transaction, event, arrival.geo, &observed.windows, profile, rules);
         if judgement == Judgement::Scored {
             // The row has the log amount wherever the amount enters sums and means.
-            arrival.enter(&mut self.phones, found, Some(row[features::LOG_AMOUNT]), rules);
+            arrival.enter(&mut self.phones, found, Some(content.row[features::LOG_AMOUNT]), rules);
         }
-        Judged { offset, event_time: EventTimeMs(event.t), judgement, flags, row, key, transaction }
+        Judged { offset, event_time: EventTimeMs(event.t), judgement, flags, content }
     }
 
     /// The next offset this state expects: all records below it are applied.
@@ -303,19 +310,22 @@ impl Partition {
     }
 
     /// Hashes the identities.
-    fn content<'a>(&self, transaction: Box<Transaction<'a>>) -> Content<'a> {
+    #[inline(always)]
+    fn content<'a>(&self, transaction: Transaction<'a>) -> Box<Content<'a>> {
         let mut room = place::room();
         let folded = transaction.location.as_deref().map(|name| place::fold(name, &mut room));
         let log = &self.place.log;
         let institution = transaction.institution_id.as_deref().filter(|_| self.rules.scope == Scope::Institution);
-        Content {
-            key: transaction.phone.key(),
+        let room = Box::new_uninit();
+        let content = Content {
             ids: log.identities(&transaction, folded.as_deref()),
             geo: transaction.geo.or_else(|| folded.as_deref().and_then(place::lookup)),
             subject: log.subject(transaction.phone, institution),
             hint: None,
             transaction,
-        }
+            row: [f64::NAN; FEATURES],
+        };
+        Box::write(room, content)
     }
 
     /// Clamps the time and raises the watermark.

@@ -2,12 +2,14 @@
 //!
 //! A library's histogram has at most 255 bins a feature, so a value's rank among a feature's thresholds fits a byte, and
 //! one comparison serves 16 to 64 rows at once. A tree's 32 leaves are four planes of eight; a split marks what is out in
-//! the planes that its left side touches, mostly one (after RapidScorer, Ye et al., SIGKDD 2018). Models with finer
-//! thresholds or larger trees have no such plan, and go through `evaluate`'s wider lanes.
+//! the planes that one of its sides touches, mostly one (after RapidScorer, Ye et al., SIGKDD 2018). Either side will do
+//! where the leaves are ordered by it, so it is the smaller one. Models with finer thresholds or larger trees have no such
+//! plan, and go through `evaluate`'s wider lanes.
 
-use super::evaluate::read;
-use super::plan::{FeaturePlan, Plan};
+use super::evaluate::{Scores, read};
+use super::plan::{FeaturePlan, Node, Plan};
 use crate::domain::features::Row;
+use std::borrow::Borrow;
 
 /// Rows that go through the trees together.
 pub(super) const LANES: usize = 64;
@@ -17,6 +19,9 @@ const MOST_THRESHOLDS: usize = 254;
 
 /// Room for them, a power of two.
 const THRESHOLDS: usize = 256;
+
+/// The most columns: each is there twice, and numbered in 16 bits.
+const MOST_COLUMNS: usize = 32_767;
 
 /// The most leaves of a tree, and the planes of eight that they are in.
 const LEAVES: usize = 32;
@@ -28,6 +33,9 @@ type Leaves = [f64; LEAVES];
 /// What each lane's trees said so far.
 type Sums = [f64; LANES];
 
+/// The leaf of one tree that each lane reached.
+pub(super) type Reached = [u8; LANES];
+
 /// What every row's columns see, a row a lane.
 type Ranks = [[i8; LANES]];
 
@@ -38,6 +46,8 @@ pub(super) struct BytePlan {
     thresholds: Vec<([f64; THRESHOLDS], u32)>,
     trees: Vec<ByteTree>,
     marks: Vec<Mark>,
+    /// Each tree's leaves as the plan numbers them: asked for seldom, so apart from what every row reads.
+    numbers: Vec<[u32; LEAVES]>,
 }
 
 /// Where a tree's parts are.
@@ -48,56 +58,114 @@ struct ByteTree {
     leaves: Leaves,
 }
 
-/// One plane's part of a split: to the right of the threshold, these leaves are out.
+/// One plane's part of a split: below the bound, these leaves are out.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     column: u16,
-    threshold: i8,
-    out: u8,
+    bound: i8,
+    out: i8,
+}
+
+/// A split as its smaller side sees it: below the bound, a row is on the other side.
+struct Side {
+    column: u16,
+    bound: i8,
+    /// The side's leaves, a bit each.
+    out: u32,
+}
+
+/// A tree on its way into an order of leaves in which the smaller side of each split comes first.
+struct Order<'p> {
+    nodes: &'p [Node],
+    splits: usize,
+    columns: usize,
+    marks: Vec<Side>,
+    /// Leaves by their places from left to right, in the new order.
+    leaves: Vec<usize>,
+}
+
+impl Order<'_> {
+    /// Orders the leaves below a node.
+    fn visit(&mut self, at: usize) {
+        let Some(leaf) = at.checked_sub(self.splits) else {
+            let Node { threshold, column, children } = self.nodes[at];
+            let [left, right] = children.map(usize::from);
+            let left_first = self.size(left) <= self.size(right);
+            let first = self.leaves.len();
+            self.visit(if left_first { left } else { right });
+            let out = bits(first..self.leaves.len());
+            self.marks.push(if left_first {
+                // Above the threshold: turned round, below it.
+                Side { column: column + self.columns as u16, bound: !byte(threshold), out }
+            } else {
+                // Not above it; no threshold is the greatest byte.
+                Side { column, bound: byte(threshold) + 1, out }
+            });
+            return self.visit(if left_first { right } else { left });
+        };
+        self.leaves.push(leaf);
+    }
+
+    fn size(&self, at: usize) -> usize {
+        if at >= self.splits {
+            1
+        } else {
+            self.nodes[at].children.iter().map(|child| self.size(usize::from(*child))).sum()
+        }
+    }
+}
+
+/// A bit a leaf.
+fn bits(leaves: std::ops::Range<usize>) -> u32 {
+    leaves.fold(0, |bits, leaf| bits | 1 << leaf)
 }
 
 impl BytePlan {
     /// The plan's splits by bytes, where they fit.
     pub(super) fn of(plan: &Plan) -> Option<Self> {
         let coarse = |feature: &FeaturePlan| feature.thresholds.len() <= MOST_THRESHOLDS;
-        if !plan.features.iter().all(coarse) || !plan.trees.iter().all(|tree| tree.has_masks()) {
+        if !plan.features.iter().all(coarse)
+            || !plan.trees.iter().all(|tree| tree.has_masks())
+            || plan.columns > MOST_COLUMNS
+        {
             return None;
         }
-        let (mut trees, mut marks) = (Vec::with_capacity(plan.trees.len()), Vec::new());
+        let (mut trees, mut marks, mut numbers) = (Vec::with_capacity(plan.trees.len()), Vec::new(), Vec::new());
         for tree in &plan.trees {
-            let splits = &plan.masks[tree.mask_base as usize..][..usize::from(tree.splits)];
+            let splits = usize::from(tree.splits);
+            let nodes = &plan.nodes[tree.node_base as usize..][..2 * splits + 1];
+            let mut order = Order { nodes, splits, columns: plan.columns, marks: Vec::new(), leaves: Vec::new() };
+            order.visit(0);
             let ends = std::array::from_fn(|plane| {
-                let own = splits.iter().map(|split| (split, split.out.to_le_bytes()[plane]));
+                let own = order.marks.iter().map(|mark| (mark, mark.out.to_le_bytes()[plane]));
                 let touching = own.filter(|(_, out)| *out != 0);
-                marks.extend(touching.map(|(split, out)| Mark {
-                    column: split.column,
-                    threshold: byte(split.threshold),
-                    out,
+                marks.extend(touching.map(|(side, out)| Mark {
+                    column: side.column,
+                    bound: side.bound,
+                    out: out as i8,
                 }));
                 marks.len()
             });
-            let own = &plan.leaves[tree.leaf_base as usize..][..=usize::from(tree.splits)];
-            let leaves = std::array::from_fn(|leaf| own.get(leaf).copied().unwrap_or(f64::NAN));
-            trees.push(ByteTree { marks: ends, leaves });
+            let own = std::array::from_fn(|at| tree.leaf_base + order.leaves.get(at).map_or(0, |leaf| *leaf as u32));
+            trees.push(ByteTree { marks: ends, leaves: own.map(|leaf| plan.leaves[leaf as usize]) });
+            numbers.push(own);
         }
         let padded = |feature: &FeaturePlan| {
             let own = &feature.thresholds;
             let steps = (own.len() + 1).next_power_of_two().ilog2();
             (std::array::from_fn(|at| own.get(at).copied().unwrap_or(f64::INFINITY)), steps)
         };
-        Some(Self { thresholds: plan.features.iter().map(padded).collect(), trees, marks })
+        Some(Self { thresholds: plan.features.iter().map(padded).collect(), trees, marks, numbers })
     }
 
-    /// Appends the scores of at most [`LANES`] rows, by the vectors this processor has: the same code, the same bits.
-    pub(super) fn raw_on_this_processor(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
+    /// Appends the scores of at most [`LANES`] rows and the leaves that they reached, by the vectors this processor has: the
+    /// same code, the same bits.
+    pub(super) fn raw_on_this_processor(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512cd")
-        {
+        if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
             // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
             return unsafe { self.raw_avx512(plan, rows, out) };
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("lzcnt") {
+        } else if is_x86_feature_detected!("avx2") {
             // SAFETY: as above.
             return unsafe { self.raw_avx2(plan, rows, out) };
         }
@@ -105,14 +173,14 @@ impl BytePlan {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512bw,avx512vl,avx512cd")]
-    fn raw_avx512(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
-        self.raw(plan, rows, out, |leaves, out, sums| add_leaves_avx512(leaves, out, sums));
+    #[target_feature(enable = "avx512bw,avx512vl")]
+    fn raw_avx512(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
+        self.raw(plan, rows, out, |leaves, reached, sums| add_leaves_avx512(leaves, reached, sums));
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,lzcnt")]
-    fn raw_avx2(&self, plan: &Plan, rows: &[Row], out: &mut Vec<f64>) {
+    #[target_feature(enable = "avx2")]
+    fn raw_avx2(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
         self.raw(plan, rows, out, add_leaves);
     }
 
@@ -120,25 +188,36 @@ impl BytePlan {
     fn raw(
         &self,
         plan: &Plan,
-        rows: &[Row],
-        out: &mut Vec<f64>,
-        add_leaves: impl Fn(&Leaves, &[u32; LANES], &mut Sums),
+        rows: &[impl Borrow<Row>],
+        out: &mut Scores,
+        add_leaves: impl Fn(&Leaves, &Reached, &mut Sums),
     ) {
-        let mut ranks = vec![[0_i8; LANES]; plan.columns];
-        self.rank(plan, rows, &mut ranks);
+        // Each column, and behind them all each turned round.
+        let mut ranks = vec![[0_i8; LANES]; 2 * plan.columns];
+        let (upright, turned) = ranks.split_at_mut(plan.columns);
+        self.rank(plan, rows, upright);
+        for (turned, upright) in turned.as_flattened_mut().iter_mut().zip(upright.as_flattened()) {
+            *turned = !upright;
+        }
         let mut sums = [0.0; LANES];
-        self.add(&ranks, &mut sums, add_leaves);
-        out.extend_from_slice(&sums[..rows.len()]);
+        self.add(&ranks, &mut sums, &mut out.reached, add_leaves);
+        out.raw.extend_from_slice(&sums[..rows.len()]);
+    }
+
+    /// The leaves, as the plan numbers them, that a lane reached, `reached` being what [`BytePlan::add`] found.
+    pub(super) fn numbered(&self, reached: &[Reached], lane: usize) -> Vec<usize> {
+        let reached = reached.iter().map(|reached| usize::from(reached[lane]) % LEAVES);
+        self.numbers.iter().zip(reached).map(|(numbers, leaf)| numbers[leaf] as usize).collect()
     }
 
     /// Tells each column what it sees of each row. All rows search a feature's thresholds in step, so that their loads
     /// overlap.
     #[inline(always)]
-    fn rank(&self, plan: &Plan, rows: &[Row], ranks: &mut Ranks) {
+    fn rank(&self, plan: &Plan, rows: &[impl Borrow<Row>], ranks: &mut Ranks) {
         for (feature, (thresholds, steps)) in plan.features.iter().zip(&self.thresholds) {
             let mut values = [0.0; LANES];
             for (value, row) in values.iter_mut().zip(rows) {
-                *value = read(row[feature.feature]);
+                *value = read(row.borrow()[feature.feature]);
             }
             let mut found = [0_u16; LANES];
             for step in (0..*steps).rev().map(|bit| 1_u16 << bit) {
@@ -158,7 +237,14 @@ impl BytePlan {
 
     /// Adds every tree's leaf to every lane's sum, in tree order.
     #[inline(always)]
-    fn add(&self, ranks: &Ranks, sums: &mut Sums, add_leaves: impl Fn(&Leaves, &[u32; LANES], &mut Sums)) {
+    fn add(
+        &self,
+        ranks: &Ranks,
+        sums: &mut Sums,
+        all: &mut Vec<Reached>,
+        add_leaves: impl Fn(&Leaves, &Reached, &mut Sums),
+    ) {
+        all.reserve(self.trees.len());
         let mut from = 0;
         for tree in &self.trees {
             let mut planes = [[0_u8; LANES]; PLANES];
@@ -166,34 +252,35 @@ impl BytePlan {
                 *plane = marked(&self.marks[from..to], ranks);
                 from = to;
             }
-            add_leaves(&tree.leaves, &joined(&planes), sums);
+            let reached = reached(&planes);
+            add_leaves(&tree.leaves, &reached, sums);
+            all.push(reached);
         }
     }
 }
 
-/// Adds each lane's leaf: the leftmost that is not out.
+/// Adds the leaf that each lane reached.
 #[inline(always)]
-fn add_leaves(leaves: &Leaves, out: &[u32; LANES], sums: &mut Sums) {
-    for (sum, out) in sums.iter_mut().zip(out) {
-        *sum += leaves[first_in(*out) % LEAVES];
+fn add_leaves(leaves: &Leaves, reached: &Reached, sums: &mut Sums) {
+    for (sum, leaf) in sums.iter_mut().zip(reached) {
+        *sum += leaves[usize::from(*leaf) % LEAVES];
     }
 }
 
 /// The same with all leaves in four registers, from which a lane takes its own: the compiler would load each by itself.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512bw,avx512vl,avx512cd")]
-fn add_leaves_avx512(leaves: &Leaves, out: &[u32; LANES], sums: &mut Sums) {
+#[target_feature(enable = "avx512bw,avx512vl")]
+fn add_leaves_avx512(leaves: &Leaves, reached: &Reached, sums: &mut Sums) {
     use std::arch::x86_64::{
-        _mm256_loadu_si256, _mm512_add_pd, _mm512_cvtepu32_epi64, _mm512_loadu_pd, _mm512_mask_blend_pd,
+        _mm_loadl_epi64, _mm512_add_pd, _mm512_cvtepu8_epi64, _mm512_loadu_pd, _mm512_mask_blend_pd,
         _mm512_permutex2var_pd, _mm512_set1_epi64, _mm512_storeu_pd, _mm512_test_epi64_mask,
     };
-    let first: [u32; LANES] = std::array::from_fn(|lane| first_in(out[lane]) as u32);
     let eights = leaves.as_chunks::<8>().0;
     // SAFETY: each load and store is of the eight values of its array, wherever they lie.
     unsafe {
         let [a, b, c, d] = std::array::from_fn(|at| _mm512_loadu_pd(eights[at].as_ptr()));
-        for (first, sums) in first.as_chunks::<8>().0.iter().zip(sums.as_chunks_mut::<8>().0) {
-            let leaf = _mm512_cvtepu32_epi64(_mm256_loadu_si256(first.as_ptr().cast()));
+        for (reached, sums) in reached.as_chunks::<8>().0.iter().zip(sums.as_chunks_mut::<8>().0) {
+            let leaf = _mm512_cvtepu8_epi64(_mm_loadl_epi64(reached.as_ptr().cast()));
             let (left, right) = (_mm512_permutex2var_pd(a, leaf, b), _mm512_permutex2var_pd(c, leaf, d));
             let is_right = _mm512_test_epi64_mask(leaf, _mm512_set1_epi64(16));
             let own = _mm512_mask_blend_pd(is_right, left, right);
@@ -208,29 +295,38 @@ fn marked(marks: &[Mark], ranks: &Ranks) -> [u8; LANES] {
     let mut plane = [0_u8; LANES];
     for mark in marks {
         for (out, rank) in plane.iter_mut().zip(&ranks[usize::from(mark.column)]) {
-            // All ones to the right: a comparison that no compiler turns into a branch.
-            let right = -i8::from(*rank > mark.threshold);
-            *out |= mark.out & right as u8;
+            *out |= (mark.out & ones(mark.bound > *rank)) as u8;
         }
     }
     plane
 }
 
-/// Each lane's four planes as one mask of leaves that are out.
+/// The leaf that each lane reached: the leftmost that is not out.
 #[inline(always)]
-fn joined(planes: &[[u8; LANES]; PLANES]) -> [u32; LANES] {
+fn reached(planes: &[[u8; LANES]; PLANES]) -> Reached {
+    let mut leaves = [0_u8; LANES];
     let [a, b, c, d] = planes;
-    std::array::from_fn(|lane| u32::from_le_bytes([a[lane], b[lane], c[lane], d[lane]]))
+    for (leaf, (((a, b), c), d)) in leaves.iter_mut().zip(a.iter().zip(b).zip(c).zip(d)) {
+        let beyond_a = ones(*a == u8::MAX) as u8;
+        let beyond_b = ones(*b == u8::MAX) as u8 & beyond_a;
+        let beyond_c = ones(*c == u8::MAX) as u8 & beyond_b;
+        // The first plane of which not all is out, and in it the lowest bit that is not set.
+        let plane = (a & !beyond_a) | (b & beyond_a & !beyond_b) | (c & beyond_b & !beyond_c) | (d & beyond_c);
+        let first = !plane & plane.wrapping_add(1);
+        let within = (4 & ones(first & 0xf0 != 0)) | (2 & ones(first & 0xcc != 0)) | (1 & ones(first & 0xaa != 0));
+        *leaf = (8 & beyond_a) + (8 & beyond_b) + (8 & beyond_c) + within as u8;
+    }
+    leaves
 }
 
-/// The leftmost leaf that is not out. Counted from the left end of the word, for that is what vectors can do.
+/// All ones where it is so: a comparison that no compiler turns into a branch.
 #[inline(always)]
-fn first_in(out: u32) -> usize {
-    let alone = !out & out.wrapping_add(1);
-    (31 - alone.leading_zeros() as i32) as usize
+fn ones(so: bool) -> i8 {
+    -i8::from(so)
 }
 
 /// A rank or threshold as a signed byte: vectors compare those.
+#[inline(always)]
 fn byte(rank: u16) -> i8 {
     (rank.min(255) as u8 ^ 0x80) as i8
 }
@@ -258,10 +354,31 @@ mod tests {
             other => (other * (row % 7)) as f64 / 3.0,
         };
         let rows: Vec<Row> = (0..LANES).map(|row| std::array::from_fn(|at| value(row, at))).collect();
-        let (mut portable, mut chosen) = (Vec::new(), Vec::new());
+        let (mut portable, mut chosen) = (Scores::default(), Scores::default());
         plan.raw(&forest.plan, &rows, &mut portable, add_leaves);
         plan.raw_on_this_processor(&forest.plan, &rows, &mut chosen);
         let alone: Vec<f64> = rows.iter().map(|row| forest.raw_one(row)).collect();
-        assert_eq!((&portable, &chosen), (&alone, &alone));
+        assert_eq!((&portable.raw, &chosen.raw), (&alone, &alone));
+        assert_eq!(portable.reached, chosen.reached);
+    }
+
+    #[test]
+    fn a_scored_row_is_explained_as_it_is_alone() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let forest = crate::model::folder::Model::load(&root).unwrap().forest;
+        let value = |row: usize, at: usize| if (row + at) % 11 == 0 { f64::NAN } else { (row * (at + 3) % 97) as f64 };
+        let rows: Vec<Row> = (0..2 * LANES + 3).map(|row| std::array::from_fn(|at| value(row, at))).collect();
+        let mut scores = Scores::default();
+        forest.score(&rows[..LANES], &mut scores);
+        forest.score(&rows, &mut scores);
+        for (at, row) in rows.iter().enumerate() {
+            // The last few were scored one by one, and their leaves are not known.
+            assert_eq!(scores.of(at).reached(forest.num_trees()).is_some(), at < 2 * LANES);
+            let (mut explained, mut alone) = (*row, *row);
+            forest.explain(row, &scores.of(at), &mut explained);
+            forest.contributions(row, &mut alone);
+            assert_eq!((scores.of(at).raw, explained), (forest.raw_one(row), alone));
+        }
+        assert!(scores.of(rows.len()).raw.is_nan());
     }
 }

@@ -6,9 +6,11 @@
 //! SIGIR 2015, turned from one row and many trees to one tree and many rows). The compiler vectorises that loop: once
 //! for any processor, once for those with AVX2, chosen at run time. Most models fit the narrower lanes of `bytes`.
 
+use super::bytes::Reached;
 use super::forest::Forest;
 use super::plan::{Plan, TreePlan};
 use crate::domain::features::Row;
+use std::borrow::Borrow;
 
 /// LightGBM reads what is at most this as zero (`kZeroThreshold`, a float literal).
 const ZERO_BOUND: f64 = 1e-35_f32 as f64;
@@ -30,36 +32,78 @@ const FEWEST_TOGETHER: usize = 5;
 impl Forest {
     /// The raw score of one row.
     pub fn raw_one(&self, row: &Row) -> f64 {
-        if self.plan.columns <= STACK_COLUMNS {
-            self.plan.raw_alone(row, &mut [0; STACK_COLUMNS])
-        } else {
-            self.plan.raw_alone(row, &mut vec![0; self.plan.columns])
-        }
+        let mut sum = 0.0;
+        self.plan.reach(row, |leaf| sum += self.plan.leaves[leaf]);
+        sum
     }
 
     /// The raw scores of rows, in their order; `out` is cleared first.
-    pub fn raw_batch(&self, rows: &[Row], out: &mut Vec<f64>) {
+    pub fn raw_batch(&self, rows: &[impl Borrow<Row>], out: &mut Vec<f64>) {
+        let mut scores = Scores { raw: std::mem::take(out), reached: Vec::new() };
+        self.score(rows, &mut scores);
+        *out = scores.raw;
+    }
+
+    /// The same, with what is known afterwards of how the scores came about.
+    pub fn score(&self, rows: &[impl Borrow<Row>], out: &mut Scores) {
         out.clear();
         for rows in rows.chunks(TOGETHER) {
             if rows.len() < FEWEST_TOGETHER {
-                out.extend(rows.iter().map(|row| self.raw_one(row)));
+                out.raw.extend(rows.iter().map(|row| self.raw_one(row.borrow())));
             } else if let Some(bytes) = &self.plan.bytes {
                 bytes.raw_on_this_processor(&self.plan, rows, out);
             } else {
-                self.plan.raw_together_on_this_processor(rows, out);
+                self.plan.raw_together_on_this_processor(rows, &mut out.raw);
             }
         }
     }
 }
 
-impl Plan {
-    /// What each column sees of a row.
-    pub(super) fn ranks(&self, row: &Row) -> Vec<u16> {
-        let mut ranks = vec![0; self.columns];
-        self.see(row, |column, rank| ranks[column] = rank);
-        ranks
+/// Raw scores of some rows, and the leaves that they are the sums of, where those were found together.
+#[derive(Clone, Debug, Default)]
+pub struct Scores {
+    pub(super) raw: Vec<f64>,
+    /// Of each tree in turn, for [`TOGETHER`] rows; then of the next rows.
+    pub(super) reached: Vec<Reached>,
+}
+
+/// A row's raw score.
+#[derive(Clone, Copy, Debug)]
+pub struct Score<'s> {
+    /// The score; NaN where there is no such row.
+    pub raw: f64,
+    scores: Option<(&'s Scores, usize)>,
+}
+
+impl From<f64> for Score<'_> {
+    fn from(raw: f64) -> Self {
+        Self { raw, scores: None }
+    }
+}
+
+impl Scores {
+    /// Forgets all rows.
+    pub fn clear(&mut self) {
+        self.raw.clear();
+        self.reached.clear();
     }
 
+    /// The score of the row at this place.
+    pub fn of(&self, row: usize) -> Score<'_> {
+        Score { raw: self.raw.get(row).copied().unwrap_or(f64::NAN), scores: Some((self, row)) }
+    }
+}
+
+impl Score<'_> {
+    /// The leaves of every one of `trees` trees, and the row's lane in them, where they are known.
+    pub(super) fn reached(&self, trees: usize) -> Option<(&[Reached], usize)> {
+        let (scores, row) = self.scores?;
+        let first = row / TOGETHER * trees;
+        Some((scores.reached.get(first..first + trees)?, row % TOGETHER))
+    }
+}
+
+impl Plan {
     /// Tells each column what it sees of a row.
     #[inline]
     fn see(&self, row: &Row, mut tell: impl FnMut(usize, u16)) {
@@ -72,18 +116,24 @@ impl Plan {
         }
     }
 
-    /// The score of one row; `ranks` is room for its columns.
-    fn raw_alone(&self, row: &Row, ranks: &mut [u16]) -> f64 {
+    /// Tells the leaf that a row reaches in each tree, tree by tree.
+    #[inline]
+    pub(super) fn reach(&self, row: &Row, mut tell: impl FnMut(usize)) {
+        let (mut few, mut many) = ([0; STACK_COLUMNS], Vec::new());
+        let ranks = if self.columns <= STACK_COLUMNS {
+            few.as_mut_slice()
+        } else {
+            many.resize(self.columns, 0);
+            many.as_mut_slice()
+        };
         self.see(row, |column, rank| ranks[column] = rank);
-        let mut sum = 0.0;
         for group in self.trees.chunks(WALK_LANES) {
             // A group that is not full walks its last tree in the lanes that are left.
             let trees: [TreePlan; WALK_LANES] = std::array::from_fn(|lane| group[lane.min(group.len() - 1)]);
             for (tree, at) in group.iter().zip(self.walk(&trees, ranks)) {
-                sum += self.leaves[tree.leaf_base as usize + usize::from(at - tree.splits)];
+                tell(tree.leaf_base as usize + usize::from(at - tree.splits));
             }
         }
-        sum
     }
 
     /// Walks trees in step, each to its leaf, where it stays.
@@ -103,7 +153,7 @@ impl Plan {
     }
 
     /// [`Self::raw_together`], compiled for the vectors this processor has: the same code, the same bits.
-    fn raw_together_on_this_processor(&self, rows: &[Row], out: &mut Vec<f64>) {
+    fn raw_together_on_this_processor(&self, rows: &[impl Borrow<Row>], out: &mut Vec<f64>) {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") {
             // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
@@ -114,18 +164,18 @@ impl Plan {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi1")]
-    fn raw_together_avx2(&self, rows: &[Row], out: &mut Vec<f64>) {
+    fn raw_together_avx2(&self, rows: &[impl Borrow<Row>], out: &mut Vec<f64>) {
         self.raw_together(rows, out);
     }
 
     /// Appends the scores of at most [`TOGETHER`] rows, one lane a row.
     #[inline(always)]
-    fn raw_together(&self, rows: &[Row], out: &mut Vec<f64>) {
+    fn raw_together(&self, rows: &[impl Borrow<Row>], out: &mut Vec<f64>) {
         // A length the compiler does not know keeps it from unrolling the lanes, which it then vectorises badly.
         let lanes = rows.len().next_multiple_of(LANE_STEP);
         let mut ranks = vec![0_i32; self.columns * lanes];
         for (lane, row) in rows.iter().enumerate() {
-            self.see(row, |column, rank| ranks[column * lanes + lane] = i32::from(rank));
+            self.see(row.borrow(), |column, rank| ranks[column * lanes + lane] = i32::from(rank));
         }
         let mut room = [0.0; TOGETHER];
         let sums = &mut room[..lanes];
@@ -226,7 +276,7 @@ mod tests {
     fn no_rows_have_no_scores() {
         let (forest, _) = trained(31);
         let mut out = vec![1.0];
-        forest.raw_batch(&[], &mut out);
+        forest.raw_batch(&[[0.0; FEATURES]; 0], &mut out);
         assert!(out.is_empty());
     }
 }

@@ -20,6 +20,7 @@ use crate::domain::features::{self, FEATURE_SET, Row};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::borrow::Borrow;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -142,7 +143,7 @@ impl Model {
     }
 
     /// The raw scores of rows, in their order; `out` is cleared first.
-    pub fn raw_batch(&self, rows: &[Row], out: &mut Vec<f64>) {
+    pub fn raw_batch(&self, rows: &[impl Borrow<Row>], out: &mut Vec<f64>) {
         self.forest.raw_batch(rows, out);
     }
 

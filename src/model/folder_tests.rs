@@ -162,13 +162,18 @@ fn a_model_that_would_not_read_back_is_not_published() {
 
 #[test]
 fn the_librarys_backend_scores_as_ours_does() {
-    use crate::model::scorer::{Backend, Scorer};
+    use crate::model::{
+        evaluate::Scores,
+        scorer::{Backend, Scorer},
+    };
     let model = std::sync::Arc::new(new_model().build().unwrap());
     let rows: Vec<Row> = (0..100).map(|at| [f64::from(at) / 10.0; FEATURES]).collect();
     let scored = |backend| {
-        let mut out = vec![9.0];
-        Scorer::new(&model, backend).unwrap().raw_batch(&rows, &mut out);
-        out
+        let mut scores = Scores::default();
+        let mut scorer = Scorer::new(&model, backend).unwrap();
+        scorer.score(&rows[..7], &mut scores);
+        scorer.score(&rows, &mut scores);
+        scores.raw
     };
     assert_eq!(scored(Backend::Compiled), scored(Backend::LightGbm));
     assert_eq!(scored(Backend::LightGbm).len(), 100);

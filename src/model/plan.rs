@@ -28,10 +28,6 @@ pub(super) struct Plan {
     pub(super) trees: Vec<TreePlan>,
     /// The nodes of all trees, splits first and then leaves within a tree.
     pub(super) nodes: Vec<Node>,
-    /// The value expected at each of `nodes`, before any further question is asked.
-    pub(super) expected: Vec<f64>,
-    /// The feature each column is of.
-    pub(super) column_features: Vec<usize>,
     /// The masks of all small trees' splits.
     pub(super) masks: Vec<MaskNode>,
     /// The leaf values of all trees, from left to right.
@@ -102,15 +98,10 @@ impl Plan {
             columns: numbers.len(),
             trees: Vec::with_capacity(trees.len()),
             nodes: Vec::new(),
-            expected: Vec::new(),
-            column_features: vec![0; numbers.len()],
             masks: Vec::new(),
             leaves: Vec::new(),
             bytes: None,
         };
-        for ((feature, _), column) in &numbers {
-            plan.column_features[usize::from(*column)] = *feature;
-        }
         for tree in trees {
             plan.push(tree, &thresholds, &numbers);
         }
@@ -139,7 +130,6 @@ impl Plan {
             };
             let column = numbers[&(split.feature, question(&split.test))];
             self.nodes.push(Node { threshold, column, children: [target(split.left), target(split.right)] });
-            self.expected.push(split.value);
             if at.has_masks() {
                 self.masks.push(MaskNode { column, threshold, out: bits(range.clone()) });
             }
@@ -152,7 +142,6 @@ impl Plan {
         for (leaf, value) in tree.leaves.iter().enumerate() {
             self.leaves[leaf_base + usize::from(walk.position[leaf])] = *value;
         }
-        self.expected.extend_from_slice(&self.leaves[leaf_base..]);
         self.trees.push(at);
     }
 }
@@ -292,8 +281,7 @@ impl Walk {
         let mut walk =
             Self { position: vec![0; tree.leaves.len()], left_leaves: vec![0..0; tree.splits.len()], depth: 0 };
         let mut next = 0_u16;
-        let root = if tree.splits.is_empty() { Child::Leaf(0) } else { Child::Split(0) };
-        let mut open = vec![Step::Enter(root, 0)];
+        let mut open = vec![Step::Enter(tree.root(), 0)];
         while let Some(step) = open.pop() {
             match step {
                 Step::Enter(Child::Leaf(leaf), depth) => {

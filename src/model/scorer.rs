@@ -3,11 +3,12 @@
 //! Both give the same bits, so the backend is a matter of trust and speed, never of verdicts. A booster is neither
 //! `Send` nor `Sync`: each thread makes its own scorer.
 
+use super::evaluate::Scores;
 use super::folder::Model;
 use crate::domain::features::{FEATURES, Row};
 use lightgbm3::Booster;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{borrow::Borrow, sync::Arc};
 
 /// What the library is asked to do: no thread of its own.
 const PREDICT_PARAMETERS: &str = "num_threads=1";
@@ -51,11 +52,11 @@ impl Scorer {
         }
     }
 
-    /// The raw scores of rows, in their order; `out` is cleared first.
-    pub fn raw_batch(&mut self, rows: &[Row], out: &mut Vec<f64>) {
+    /// The scores of rows, in their order; `out` is cleared first.
+    pub fn score(&mut self, rows: &[impl Borrow<Row>], out: &mut Scores) {
         match self {
-            Self::Compiled(model) => model.raw_batch(rows, out),
-            Self::LightGbm(backend) => backend.raw_batch(rows, out),
+            Self::Compiled(model) => model.forest.score(rows, out),
+            Self::LightGbm(backend) => backend.score(rows, out),
         }
     }
 }
@@ -72,15 +73,16 @@ impl LightGbmBackend {
         Ok(Self { model: Arc::clone(model), booster })
     }
 
-    /// As [`Scorer::raw_batch`]; should the library fail, our evaluator gives the same bits.
-    fn raw_batch(&self, rows: &[Row], out: &mut Vec<f64>) {
+    /// As [`Scorer::score`]; should the library fail, our evaluator gives the same bits.
+    fn score(&self, rows: &[impl Borrow<Row>], out: &mut Scores) {
         out.clear();
         if rows.is_empty() {
             return;
         }
-        match self.booster.raw_scores_with_params(rows.as_flattened(), FEATURES as i32, true, PREDICT_PARAMETERS) {
-            Ok(scores) if scores.len() == rows.len() => out.extend_from_slice(&scores),
-            _ => self.model.raw_batch(rows, out),
+        let values: Vec<f64> = rows.iter().flat_map(|row| *row.borrow()).collect();
+        match self.booster.raw_scores_with_params(&values, FEATURES as i32, true, PREDICT_PARAMETERS) {
+            Ok(scores) if scores.len() == rows.len() => out.raw.extend_from_slice(&scores),
+            _ => self.model.forest.score(rows, out),
         }
     }
 }

@@ -60,6 +60,21 @@ pub(super) enum Missing {
     Nan,
 }
 
+impl Tree {
+    /// Where every row begins.
+    pub(super) fn root(&self) -> Child {
+        if self.splits.is_empty() { Child::Leaf(0) } else { Child::Split(0) }
+    }
+
+    /// The value expected at a node, before any further question is asked.
+    pub(super) fn value(&self, child: Child) -> f64 {
+        match child {
+            Child::Split(at) => self.splits[at].value,
+            Child::Leaf(leaf) => self.leaves[leaf],
+        }
+    }
+}
+
 const CATEGORICAL_BIT: u8 = 1;
 const DEFAULT_LEFT_BIT: u8 = 2;
 const END_OF_TREES: &str = "end of trees";

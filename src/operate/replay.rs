@@ -25,7 +25,7 @@ use crate::{
         snapshot::{Refused, Restored, Restoring, SnapshotIdentity},
     },
     kafka::tail::Span,
-    model::{folder::Model, scorer::Scorer},
+    model::{evaluate::Scores, folder::Model, scorer::Scorer},
     shard::{found_at, guarded, is_misrouted, read_snapshot, record, watch_panics},
     snapshot::{Depot, DepotError, Name},
 };
@@ -96,7 +96,7 @@ impl Desk {
             previous_offset: previous.or(head.source.previous_offset).unwrap_or(-1),
             epoch: head.source.epoch.unwrap_or(-1),
         };
-        let stamp = Stamp { source, decided_at: WallTimeUs(0), processing_time_ms: 1 };
+        let stamp = Stamp { source, decided_at: WallTimeUs(0).text(), processing_time_ms: 1 };
         let settled = settling.finish();
         let mut judge = Judge {
             scorer: Scorer::new(&model, self.config.model.backend)?,
@@ -239,10 +239,9 @@ impl Judge {
         } else {
             match state.step(record) {
                 Step::Judged(judged) => {
-                    let mut raw = Vec::new();
-                    self.scorer.raw_batch(&[judged.row], &mut raw);
-                    let raw = raw.first().copied().unwrap_or(f64::NAN);
-                    self.emitter.judged(&judged, raw, stamp, &mut self.decisions, &mut self.out);
+                    let mut scores = Scores::default();
+                    self.scorer.score(&[*judged.row()], &mut scores);
+                    self.emitter.judged(&judged, scores.of(0), stamp, &mut self.decisions, &mut self.out);
                 }
                 Step::Invalid(invalid) => {
                     let misrouted = is_misrouted(&invalid, partition, self.partitions);

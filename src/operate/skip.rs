@@ -81,7 +81,7 @@ impl Desk {
         self.until_written(&mut letters, letter)?;
         let previous_offset = past.settled.last.unwrap_or(-1);
         let source = Source { log: &log, partition, offset, previous_offset, epoch };
-        let stamp = Stamp { source, decided_at: wall_time(), processing_time_ms: 1 };
+        let stamp = Stamp { source, decided_at: wall_time().text(), processing_time_ms: 1 };
         let mut value = Vec::new();
         write_invalid(&Invalid::internal(), false, &stamp, &mut value);
         let verdict = self.append(&verdicts, partition, key.as_deref(), &value, &trace)?;

@@ -48,13 +48,14 @@ use thiserror::Error;
 
 use crate::{
     config::Config,
-    domain::{features::Row, identity::LogId},
+    domain::identity::LogId,
     engine::emit::Emitter,
     kafka::{
         group::{host_name, member_name},
         tail::TailError,
     },
     model::{
+        evaluate::Scores,
         folder::Model,
         scorer::{Scorer, ScorerError},
     },
@@ -203,8 +204,7 @@ pub struct Shard {
 /// Buffers that turns use again and again.
 #[derive(Default)]
 struct Scratch {
-    rows: Vec<Row>,
-    raw: Vec<f64>,
+    scores: Scores,
     verdict: Vec<u8>,
 }
 

@@ -28,31 +28,38 @@ pub struct Pending<'m> {
     pub message: &'m Fetched<'m>,
     /// What it turned out to be.
     pub step: Step<'m>,
-    /// Its row in the batch, where it has one.
-    pub row: usize,
+    /// The place of its row among the batch's, where it has one.
+    pub place: usize,
     /// Whether it has headers: asking the client twice costs as much as reading them.
     pub headed: bool,
     /// Its timestamp, milliseconds since 1970, where the log has one.
     pub timestamp_ms: Option<i64>,
 }
 
-/// Applies the messages in order; the rows of those to be scored go to `rows`.
-pub fn step<'m>(
-    messages: &'m [Fetched<'m>],
-    slots: &mut Slots,
-    rows: &mut Vec<Row>,
-    telemetry: &Telemetry,
-) -> Vec<Pending<'m>> {
+impl Pending<'_> {
+    /// Its features, where it is to be scored.
+    pub fn row(&self) -> Option<&Row> {
+        match &self.step {
+            Step::Judged(judged) => Some(judged.row()),
+            Step::Invalid(_) => None,
+        }
+    }
+}
+
+/// Applies the messages in order.
+pub fn step<'m>(messages: &'m [Fetched<'m>], slots: &mut Slots, telemetry: &Telemetry) -> Vec<Pending<'m>> {
     let mut pending = Vec::with_capacity(messages.len());
     let mut ahead = Vec::with_capacity(AHEAD);
-    rows.clear();
+    let mut rows = 0;
     for messages in messages.chunks(AHEAD) {
         Ahead::fill(&mut ahead, messages, slots);
         let mut at = 0;
         while at < ahead.len() {
             let stepped = guarded(|| {
                 while let Some(one) = ahead.get_mut(at) {
-                    pending.extend(one.step(slots, rows, telemetry));
+                    let stepped = one.step(slots, rows, telemetry);
+                    rows += usize::from(stepped.as_ref().is_some_and(|pending| pending.row().is_some()));
+                    pending.extend(stepped);
                     at += 1;
                 }
             });
@@ -82,7 +89,7 @@ struct Ahead<'m> {
 
 impl<'m> Ahead<'m> {
     /// Takes the next messages, those of live partitions read.
-    fn fill(ahead: &mut Vec<Self>, messages: &'m [Fetched<'m>], slots: &Slots) {
+    fn fill(ahead: &mut Vec<Self>, messages: &'m [Fetched<'m>], slots: &mut Slots) {
         ahead.clear();
         let read = guarded(|| {
             ahead.extend(messages.iter().filter_map(|message| Self::unread(message).read(slots)));
@@ -102,22 +109,19 @@ impl<'m> Ahead<'m> {
     }
 
     /// `None` where a rebalance inside poll has taken the partition: then the next owner judges the message.
-    fn read(mut self, slots: &Slots) -> Option<Self> {
-        let slot = slots.get(&self.message.partition())?;
-        let engine = slot.live_engine().filter(|_| !slot.given_up.contains(&self.record.offset));
-        self.read = engine.map(|engine| engine.read(&self.record));
+    fn read(mut self, slots: &mut Slots) -> Option<Self> {
+        let slot = slots.get_mut(&self.message.partition())?;
+        let given_up = slot.given_up.contains(&self.record.offset);
+        let live = !given_up && matches!(slot.stage, Stage::Live);
+        self.read = slot.engine.as_mut().filter(|_| live).map(|engine| engine.read(&self.record));
         Some(self)
     }
 
     /// Applies the record; what it turned out to be, where a verdict is to be written.
-    fn step(&mut self, slots: &mut Slots, rows: &mut Vec<Row>, telemetry: &Telemetry) -> Option<Pending<'m>> {
+    fn step(&mut self, slots: &mut Slots, place: usize, telemetry: &Telemetry) -> Option<Pending<'m>> {
         let Self { message, record, headed, read } = self;
         let step = slots.get_mut(&message.partition())?.take(record, read.take(), telemetry)?;
-        let row = rows.len();
-        if let Step::Judged(judged) = &step {
-            rows.push(judged.row);
-        }
-        Some(Pending { message, step, row, headed: *headed, timestamp_ms: record.timestamp_ms })
+        Some(Pending { message, step, place, headed: *headed, timestamp_ms: record.timestamp_ms })
     }
 
     fn look_for(&mut self, slots: &Slots) {

@@ -18,12 +18,20 @@ use super::{
     step::{Pending, step},
 };
 use crate::{
-    domain::{flags::Flags, invalid::Invalid, partitioner::partition_of, time::WallTimeUs, verdict::Source},
+    domain::{
+        features::Row,
+        flags::Flags,
+        invalid::Invalid,
+        partitioner::partition_of,
+        time::{TimeText, WallTimeUs},
+        verdict::Source,
+    },
     engine::{
         emit::{Emitted, Emitter, Stamp},
         partition::Step,
     },
     kafka::fetch::Fetched,
+    model::evaluate::{Score, Scores},
     telemetry::{
         Stage as Timed, Tally,
         facts::{BrokerLost, Fact},
@@ -102,22 +110,25 @@ impl Shard {
                 slot.astray.get_or_insert(began + PLACE_AFTER);
             }
         }
-        let pending = step(&messages, slots, &mut scratch.rows, &shared.telemetry);
+        let pending = step(&messages, slots, &shared.telemetry);
         if !pending.is_empty() {
             let stepped = Instant::now();
-            scorer.raw_batch(&scratch.rows, &mut scratch.raw);
+            let rows: Vec<&Row> = pending.iter().filter_map(Pending::row).collect();
+            scorer.score(&rows, &mut scratch.scores);
             let scored = Instant::now();
+            // One moment for the batch: its scores came about together, and a clock is asked once, not per record.
+            let decided_at = wall_time();
             let mut writer = Writer {
                 emitter,
                 verdicts,
                 short_log,
-                // One moment for the batch: its scores came about together, and a clock is asked once, not per record.
-                decided_at: wall_time(),
+                decided_at,
+                decided_at_text: decided_at.text(),
                 processing_time_ms: whole_ms(scored - began),
                 tally,
                 buffer: &mut scratch.verdict,
             };
-            writer.write_all(&pending, &scratch.raw, slots, letters, shared)?;
+            writer.write_all(&pending, &scratch.scores, slots, letters, shared)?;
             let metrics = &shared.telemetry.metrics;
             writer.tally.flush();
             metrics.stage(Timed::Step, stepped - began);
@@ -174,18 +185,19 @@ struct Writer<'w> {
     verdicts: &'w Verdicts,
     short_log: &'w str,
     decided_at: WallTimeUs,
+    decided_at_text: TimeText,
     processing_time_ms: u64,
     tally: &'w mut Tally,
     buffer: &'w mut Vec<u8>,
 }
 
 impl Writer<'_> {
-    /// Writes the verdicts, `raw` being the scores by row. One that the program fails on takes its partition's later
+    /// Writes the verdicts, `scores` being those of the batch's rows. One that the program fails on takes its partition's later
     /// ones with it, and no other's.
     fn write_all(
         &mut self,
         pending: &[Pending<'_>],
-        raw: &[f64],
+        scores: &Scores,
         slots: &mut Slots,
         letters: &mut DeadLetters,
         shared: &Shared,
@@ -201,8 +213,7 @@ impl Writer<'_> {
                             Step::Invalid(invalid) => Some(letters.write(one.message, invalid)?),
                             Step::Judged(_) => None,
                         };
-                        let raw = raw.get(one.row).copied().unwrap_or(f64::NAN);
-                        self.write(slot, one, raw, letter, shared);
+                        self.write(slot, one, scores.of(one.place), letter, shared);
                     }
                     at += 1;
                 }
@@ -222,15 +233,16 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn write(&mut self, slot: &mut Slot, one: &Pending<'_>, raw: f64, letter: Option<u64>, shared: &Shared) {
+    fn write(&mut self, slot: &mut Slot, one: &Pending<'_>, score: Score<'_>, letter: Option<u64>, shared: &Shared) {
         let Some(epoch) = slot.epoch() else { return };
         let (partition, offset) = (slot.partition, one.message.offset());
         let source = Source { log: self.short_log, partition, offset, previous_offset: slot.previous, epoch };
-        let stamp = Stamp { source, decided_at: self.decided_at, processing_time_ms: self.processing_time_ms };
+        let stamp = Stamp { source, decided_at: self.decided_at_text, processing_time_ms: self.processing_time_ms };
         let (emitted, key, institution) = match &one.step {
             Step::Judged(judged) => {
-                let emitted = self.emitter.judged(judged, raw, &stamp, &mut slot.decisions, self.buffer);
-                (emitted, Some(judged.key), judged.transaction.institution_id.as_deref())
+                let emitted = self.emitter.judged(judged, score, &stamp, &mut slot.decisions, self.buffer);
+                let transaction = judged.transaction();
+                (emitted, Some(transaction.phone.key()), transaction.institution_id.as_deref())
             }
             Step::Invalid(invalid) => {
                 self.tally.invalid(invalid.reason);

@@ -133,7 +133,7 @@ pub fn from_folder(
     while records.next(&mut line)? {
         let json = line.strip_suffix(b"\n").unwrap_or(&line);
         builder.add(json, |judged| {
-            let transaction = &judged.transaction;
+            let transaction = judged.transaction();
             let institution = transaction.institution_id.as_deref().unwrap_or_default();
             labels.get(&key(institution, &transaction.transaction_id)).copied()
         });
@@ -267,7 +267,7 @@ impl Builder {
                 Judgement::Scored | Judgement::Late => match truth_of(&judged) {
                     None => self.data.left_out.unlabelled += 1,
                     Some(truth) => {
-                        self.data.rows.push(judged.row);
+                        self.data.rows.push(*judged.row());
                         self.data.at_ms.push(judged.event_time.0);
                         self.data.truth.push(truth);
                     }

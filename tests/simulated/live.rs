@@ -47,13 +47,13 @@ impl Emitters {
     ) -> (bool, Arc<[u8]>) {
         let (model, emitter) = &self.0[which];
         let record = shared.input[source.offset as usize].record(source.offset);
-        let stamp = Stamp { source, decided_at: WallTimeUs(0), processing_time_ms: 1 };
+        let stamp = Stamp { source, decided_at: WallTimeUs(0).text(), processing_time_ms: 1 };
         let mut out = Vec::new();
         let step = partition.step(&record);
         match &step {
             Step::Judged(judged) => {
                 let mut raw = Vec::new();
-                model.raw_batch(&[judged.row], &mut raw);
+                model.raw_batch(&[judged.row()], &mut raw);
                 emitter.judged(judged, raw[0], &stamp, decisions, &mut out);
             }
             Step::Invalid(invalid) => {

@@ -32,7 +32,7 @@ impl Partition {
         match self.apply(read) {
             Step::Judged(judged) => {
                 let complete = !judged.flags.has(Flags::WARMING);
-                (Some(judged.event_time), complete.then(|| Digest(features::digest(&judged.row))))
+                (Some(judged.event_time), complete.then(|| Digest(features::digest(judged.row()))))
             }
             Step::Invalid(_) => (None, None),
         }
