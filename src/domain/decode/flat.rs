@@ -151,6 +151,11 @@ impl<'a> Cursor<'a> {
                 return self.text_value();
             }
             b'-' | b'0'..=b'9' => self.number()?,
+            // What was recalled may end before blanks that were not there the last time.
+            b' ' | b'\t' | b'\n' | b'\r' => {
+                self.blanks();
+                return self.value();
+            }
             b't' => self.literal(b"true")?,
             b'f' => self.literal(b"false")?,
             b'n' => self.literal(b"null")?,
@@ -261,6 +266,21 @@ mod tests {
                     assert_eq!(plain_from(&bytes, at / 2), at, "{bytes:?}");
                     bytes[at] = b'!';
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_may_stand_further_behind_its_key_or_be_of_another_type_than_the_last_time() {
+        let spellings = ["1500", " 1500", "\t\"1500\"", "\"1500\"", "  null", "[ ]"];
+        let text = |value: &str| format!("{{\"amount\":{value},\"channel\":\"ussd\",\"currency\":\"KES\"}}");
+        for (first, second) in spellings.iter().flat_map(|first| spellings.map(|second| (first, second))) {
+            let mut habits = Habits::default();
+            for value in [first, second, first, second] {
+                let text = text(value);
+                let mut tokens = Tokens::default();
+                assert_eq!(scan(&text, &mut tokens, &mut habits), Some(()), "{first:?}, then {second:?}");
+                assert_eq!(Tokens::parse(&text), Ok(tokens), "{first:?}, then {second:?}");
             }
         }
     }

@@ -48,10 +48,10 @@ fn any_object() -> impl Strategy<Value = String> {
         8 => select(Field::ALL).prop_map(|field| field.as_str().to_owned()),
         1 => "[a-z~\\\\u0]{0,6}",
     ];
-    let blank = select(&["", "", "", " ", "\n\t"][..]);
-    vec((name, any_value(), blank), 0..8).prop_map(|members| {
+    let blank = || select(&["", "", "", " ", "\n\t"][..]);
+    vec((name, any_value(), blank(), blank()), 0..8).prop_map(|members| {
         let members: Vec<_> =
-            members.iter().map(|(name, value, b)| format!("{b}\"{name}\"{b}:{b}{value}{b}")).collect();
+            members.iter().map(|(name, value, a, b)| format!("{a}\"{name}\"{a}:{b}{value}{a}")).collect();
         format!("{{{}}}", members.join(","))
     })
 }
