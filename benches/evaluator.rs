@@ -7,7 +7,7 @@ use lightgbm3::{Booster, Dataset};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sentra::domain::features::{FEATURES, Row};
-use sentra::model::forest::Forest;
+use sentra::model::{evaluate::Scores, forest::Forest};
 use serde_json::json;
 use std::hint::black_box;
 
@@ -50,7 +50,7 @@ fn evaluator(criterion: &mut Criterion) {
     });
     group.finish();
 
-    let mut scores = Vec::new();
+    let mut scores = Scores::default();
     let mut parts = [0.0; FEATURES];
     let mut turn = rows.chunks_exact(BATCH).cycle();
     let mut next_batch = || turn.next().expect("a cycle does not end");
@@ -62,7 +62,7 @@ fn evaluator(criterion: &mut Criterion) {
         bench.iter_batched(&mut next_batch, |rows| black_box(predict(rows)), BatchSize::SmallInput);
     });
     group.bench_function("compiled", |bench| {
-        bench.iter_batched(&mut next_batch, |rows| forest.raw_batch(rows, &mut scores), BatchSize::SmallInput);
+        bench.iter_batched(&mut next_batch, |rows| forest.score(rows, &mut scores), BatchSize::SmallInput);
     });
     group.bench_function("contributions", |bench| {
         let explain = |rows: &[Row]| rows.iter().for_each(|row| forest.contributions(row, black_box(&mut parts)));

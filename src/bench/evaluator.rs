@@ -5,6 +5,7 @@
 
 use super::clock::{median, thread_cpu_ns};
 use crate::domain::features::Row;
+use crate::model::evaluate::Scores;
 use crate::model::folder::Model;
 use crate::model::scorer::{self, ScorerError};
 use std::hint::black_box;
@@ -50,7 +51,7 @@ pub fn measure_evaluator(model: &Model, rows: &[Row]) -> Result<EvaluatorFigures
     let rows = whole_rounds(rows);
     let mut rounds = rows.chunks_exact(ROWS_A_ROUND).cycle();
     let mut next_round = || rounds.next().unwrap_or(&[]);
-    let mut scores = Vec::with_capacity(BATCH_ROWS);
+    let mut scores = Scores::default();
     let (mut library, mut single, mut batch) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let rows = next_round();
@@ -69,7 +70,7 @@ pub fn measure_evaluator(model: &Model, rows: &[Row]) -> Result<EvaluatorFigures
         let rows = next_round();
         batch.push(nanoseconds_a_row(rows, || {
             for rows in rows.chunks_exact(BATCH_ROWS) {
-                model.forest.raw_batch(rows, &mut scores);
+                model.forest.score(rows, &mut scores);
                 black_box(&scores);
             }
         }));

@@ -27,7 +27,7 @@ const MOST_COLUMNS: usize = 32_767;
 const LEAVES: usize = 32;
 const PLANES: usize = LEAVES / 8;
 
-/// A tree's leaves from left to right, as many as there can be.
+/// A tree's leaves in the order of this plan, as many as there can be.
 type Leaves = [f64; LEAVES];
 
 /// What each lane's trees said so far.
@@ -80,7 +80,7 @@ struct Order<'p> {
     splits: usize,
     columns: usize,
     marks: Vec<Side>,
-    /// Leaves by their places from left to right, in the new order.
+    /// In the new order, leaves by their places from left to right in the tree.
     leaves: Vec<usize>,
 }
 
@@ -301,7 +301,7 @@ fn marked(marks: &[Mark], ranks: &Ranks) -> [u8; LANES] {
     plane
 }
 
-/// The leaf that each lane reached: the leftmost that is not out.
+/// The leaf that each lane reached: the first that is not out.
 #[inline(always)]
 fn reached(planes: &[[u8; LANES]; PLANES]) -> Reached {
     let mut leaves = [0_u8; LANES];
@@ -366,7 +366,8 @@ mod tests {
     fn a_scored_row_is_explained_as_it_is_alone() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let forest = crate::model::folder::Model::load(&root).unwrap().forest;
-        let value = |row: usize, at: usize| if (row + at) % 11 == 0 { f64::NAN } else { (row * (at + 3) % 97) as f64 };
+        let value =
+            |row: usize, at: usize| if (row + at).is_multiple_of(11) { f64::NAN } else { (row * (at + 3) % 97) as f64 };
         let rows: Vec<Row> = (0..2 * LANES + 3).map(|row| std::array::from_fn(|at| value(row, at))).collect();
         let mut scores = Scores::default();
         forest.score(&rows[..LANES], &mut scores);

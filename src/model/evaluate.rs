@@ -39,9 +39,13 @@ impl Forest {
 
     /// The raw scores of rows, in their order; `out` is cleared first.
     pub fn raw_batch(&self, rows: &[impl Borrow<Row>], out: &mut Vec<f64>) {
-        let mut scores = Scores { raw: std::mem::take(out), reached: Vec::new() };
-        self.score(rows, &mut scores);
-        *out = scores.raw;
+        out.clear();
+        // Part by part: a whole data set's leaves would take much memory for nothing.
+        let mut scores = Scores::default();
+        for rows in rows.chunks(TOGETHER) {
+            self.score(rows, &mut scores);
+            out.extend_from_slice(&scores.raw);
+        }
     }
 
     /// The same, with what is known afterwards of how the scores came about.

@@ -82,7 +82,8 @@ impl Paths {
     /// Sums up what the ways to these leaves say.
     fn add(&self, leaves: &[usize], out: &mut Row) {
         *out = [0.0; FEATURES];
-        // All are sent for before the first is read: rows are seldom explained, and until then their steps have left the cache.
+        // The ends of all are sent for before the first is read: rows are seldom explained, and by then their steps have left the
+        // cache.
         let from = |leaf: usize| leaf.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
         let ways: Vec<_> = leaves.iter().map(|leaf| &self.steps[from(*leaf)..self.ends[*leaf] as usize]).collect();
         ways.iter().flat_map(|way| [way.first(), way.last()]).flatten().for_each(fetch);

@@ -193,8 +193,7 @@ fn child(written: i32) -> Child {
 fn is_one_tree(tree: &Tree) -> bool {
     let mut split_seen = vec![false; tree.splits.len()];
     let mut leaf_seen = vec![false; tree.leaves.len()];
-    let root = if tree.splits.is_empty() { Child::Leaf(0) } else { Child::Split(0) };
-    let mut open = vec![root];
+    let mut open = vec![tree.root()];
     while let Some(child) = open.pop() {
         let seen = match child {
             Child::Split(at) => split_seen.get_mut(at),

@@ -97,7 +97,8 @@ impl<'m> Ahead<'m> {
             ahead.iter().for_each(|ahead| ahead.fetch(slots));
         });
         if read.is_err() {
-            // Reading ahead is for speed alone: each is read in its turn, and the one at fault shows itself then.
+            // Reading ahead is for speed alone, and changes nothing but habits, which never show: each is read in its turn, and
+            // the one at fault shows itself then.
             ahead.clear();
             ahead.extend(messages.iter().map(Self::unread));
         }
