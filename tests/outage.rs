@@ -132,7 +132,7 @@ fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
     await_unready(&process);
     broker.services("up");
     await_progress(&process);
-    soon("readiness", || process.get("/readyz").is_some_and(|answer| answer.code == 200));
+    process.await_ready();
     assert_eq!(lines(&process, "no broker reached"), 2, "one line more:\n{}", process.log());
     soon("the second outage's end to be told", || lines(&process, "broker reached again") == 2);
     println!("complaints over two outages:\n{}", process.complaints().join("\n"));
@@ -152,7 +152,7 @@ fn an_absent_lost_or_hanging_broker_is_told_once_and_survived_without_loss() {
     assert!(process.rss_mib() < rss + MOST_MORE_MIB, "{} MiB, {rss} before", process.rss_mib());
     broker.services("thaw");
     await_progress(&process);
-    soon("readiness", || process.is_ready());
+    process.await_ready();
     assert_eq!(lines(&process, "no broker reached"), 3, "one line more:\n{}", process.log());
     over.store(true, Ordering::Relaxed);
     coming.join().expect("the input");

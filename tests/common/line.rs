@@ -268,6 +268,12 @@ impl Sentra {
         self.get("/readyz").is_some_and(|answer| answer.code == 200)
     }
 
+    /// Waits until it says it is ready.
+    pub fn await_ready(&self) {
+        let what = || format!("readiness, but it says {:?}", self.get("/readyz"));
+        until(PATIENCE, what, || self.is_ready().then_some(()));
+    }
+
     /// Waits until it says it is not ready, for a reason with these words; the whole answer.
     pub fn await_unready(&self, words: &str, patience: Duration) -> String {
         let what = || format!("{words:?} in {:?}; its log:\n{}", self.get("/readyz"), self.log());
