@@ -28,7 +28,7 @@ use super::awaiting::{Awaiting, Place};
 use crate::{
     config::Config,
     feed::Accepted,
-    kafka::client::{Session, describe, producer_config},
+    kafka::client::{Held, Lifeline, Session, describe, producer_config, tie},
 };
 
 /// How long librdkafka tries to deliver a record.
@@ -99,6 +99,7 @@ struct InFlight {
 struct Deliveries {
     awaiting: Arc<Awaiting<Arc<Accepted>>>,
     reach: Reach,
+    lifeline: Lifeline,
     /// Whether this producer can do nothing more.
     fatal: AtomicBool,
 }
@@ -226,8 +227,15 @@ impl Submitter {
 }
 
 fn open(client: &ClientConfig, awaiting: &Arc<Awaiting<Arc<Accepted>>>) -> Result<Shared, KafkaError> {
-    let context = Deliveries { awaiting: Arc::clone(awaiting), reach: Reach::default(), fatal: AtomicBool::new(false) };
-    client.create_with_context(context).map(Arc::new)
+    let context = Deliveries {
+        awaiting: Arc::clone(awaiting),
+        reach: Reach::default(),
+        lifeline: Lifeline::default(),
+        fatal: AtomicBool::new(false),
+    };
+    let producer: ThreadedProducer<Deliveries> = client.create_with_context(context)?;
+    tie(producer.client(), client)?;
+    Ok(Arc::new(producer))
 }
 
 fn refusal(code: Option<Code>) -> SubmitError {
@@ -263,12 +271,19 @@ impl Deliveries {
     }
 }
 
+impl Held for Deliveries {
+    fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+}
+
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         Session::log_line(level, facility, message);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
+        self.lifeline.look(statistics);
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
             self.reach.disconnected.store(false, Ordering::Relaxed);

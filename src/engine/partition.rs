@@ -208,7 +208,8 @@ impl Partition {
     /// Has the memory fetched that [`Partition::apply`] will touch, so that several records wait for theirs together.
     /// Never shows in any result.
     pub fn fetch(&self, read: &Read<'_>) {
-        if let Some((found, content)) = read.content.as_ref().ok().and_then(|content| content.hint.zip(Some(content))) {
+        let Ok(content) = &read.content else { return };
+        if let Some(found) = content.hint {
             self.phones.fetch(found, &content.ids);
         }
     }

@@ -5,9 +5,11 @@
 
 mod context;
 mod explain;
+mod lifeline;
 
 pub use context::Session;
 pub use explain::{describe, is_refused_credentials, is_transient};
+pub use lifeline::{Held, Lifeline, remind, tie};
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
@@ -37,6 +39,10 @@ const SUGGESTED_TO_PRODUCERS: &[(&str, &str)] = &[
     // The default of 100,000 is shared by all partitions: one slow one would starve the others.
     ("queue.buffering.max.messages", "1000000"),
 ];
+
+/// Sentra's in clients that are served all the time: whether a broker is reached, and known at all, is read from what they
+/// tell. Whoever does not serve its client would pile it up.
+pub const TELLS: (&str, &str) = ("statistics.interval.ms", "2000");
 
 /// Sentra's in every consumer: its position comes from the verdict topic, never from a group's commits, and a silent
 /// jump would lose verdicts.

@@ -10,7 +10,7 @@ use rdkafka::{
 use thiserror::Error;
 
 use super::{
-    client::{Session, admin_config, describe, is_transient},
+    client::{Session, admin_config, describe, is_transient, remind, tie},
     identity::identity,
     topic_id::{TopicId, TopicIdError},
 };
@@ -69,7 +69,11 @@ impl Surveyor {
     /// # Errors
     /// A property is wrong.
     pub fn new(config: &Config) -> Result<Self, LayoutError> {
-        let client = admin_config(&config.kafka).create_with_context(Session::default());
+        let settings = admin_config(&config.kafka);
+        let client = settings.create_with_context(Session::default()).and_then(|client: BaseConsumer<Session>| {
+            tie(client.client(), &settings)?;
+            Ok(client)
+        });
         let client = client.map_err(|error| LayoutError::Refused(describe(&error)))?;
         Ok(Self { client, kafka: config.kafka.clone(), topics: config.topics.clone() })
     }
@@ -79,6 +83,14 @@ impl Surveyor {
     /// # Errors
     /// No broker, no permission, or no topic.
     pub fn survey(&self) -> Result<Layout, LayoutError> {
+        self.asked().inspect_err(|error| {
+            if matches!(error, LayoutError::Away(_)) {
+                remind(self.client.client());
+            }
+        })
+    }
+
+    fn asked(&self) -> Result<Layout, LayoutError> {
         let transactions = self.partitions(&self.topics.transactions)?;
         let verdicts = self.partitions(&self.topics.verdicts)?;
         let (log, verdict_log) = (self.id(&self.topics.transactions)?, self.id(&self.topics.verdicts)?);

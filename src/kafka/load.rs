@@ -20,7 +20,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
 
-use super::client::Session;
+use super::client::{Held, Lifeline, Session, TELLS, tie};
 
 /// Records the producer may hold before it makes the caller wait.
 const QUEUE_RECORDS: u32 = 200_000;
@@ -85,11 +85,24 @@ struct Seen {
     refused: Mutex<Option<RDKafkaErrorCode>>,
 }
 
-struct Deliveries(Arc<Seen>);
+struct Deliveries {
+    seen: Arc<Seen>,
+    lifeline: Lifeline,
+}
+
+impl Held for Deliveries {
+    fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+}
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         Session::log_line(level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.lifeline.look(statistics);
     }
 }
 
@@ -99,11 +112,11 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         match result {
             Ok(_) => {
-                self.0.delivered.fetch_add(1, Ordering::Relaxed);
+                self.seen.delivered.fetch_add(1, Ordering::Relaxed);
             }
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                let mut refused = self.0.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut refused = self.seen.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 refused.get_or_insert(code);
             }
         }
@@ -121,10 +134,12 @@ impl Load {
             .set("enable.idempotence", "true")
             .set("compression.type", "lz4")
             .set("linger.ms", "5")
-            .set("queue.buffering.max.messages", QUEUE_RECORDS.to_string());
+            .set("queue.buffering.max.messages", QUEUE_RECORDS.to_string())
+            .set(TELLS.0, TELLS.1);
         let seen = Arc::new(Seen::default());
-        let producer: BaseProducer<Deliveries> =
-            client.create_with_context(Deliveries(Arc::clone(&seen))).map_err(LoadError::Client)?;
+        let context = Deliveries { seen: Arc::clone(&seen), lifeline: Lifeline::default() };
+        let producer: BaseProducer<Deliveries> = client.create_with_context(context).map_err(LoadError::Client)?;
+        tie(producer.client(), &client).map_err(LoadError::Client)?;
         let missing = |reason: String| LoadError::Topic { topic: topic.to_owned(), reason };
         let metadata = producer
             .client()

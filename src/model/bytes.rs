@@ -7,7 +7,7 @@
 //! plan, and go through `evaluate`'s wider lanes.
 
 use super::evaluate::{Scores, read};
-use super::plan::{FeaturePlan, Node, Plan};
+use super::plan::{FeaturePlan, Node, Plan, bits};
 use crate::domain::features::Row;
 use std::borrow::Borrow;
 
@@ -93,7 +93,8 @@ impl Order<'_> {
             let left_first = self.size(left) <= self.size(right);
             let first = self.leaves.len();
             self.visit(if left_first { left } else { right });
-            let out = bits(first..self.leaves.len());
+            // At most 32 leaves: `Plan` holds no more.
+            let out = bits(first as u16..self.leaves.len() as u16);
             self.marks.push(if left_first {
                 // Above the threshold: turned round, below it.
                 Side { column: column + self.columns as u16, bound: !byte(threshold), out }
@@ -113,11 +114,6 @@ impl Order<'_> {
             self.nodes[at].children.iter().map(|child| self.size(usize::from(*child))).sum()
         }
     }
-}
-
-/// A bit a leaf.
-fn bits(leaves: std::ops::Range<usize>) -> u32 {
-    leaves.fold(0, |bits, leaf| bits | 1 << leaf)
 }
 
 impl BytePlan {

@@ -189,8 +189,9 @@ fn holds(words: &[u32], value: f64) -> bool {
     words.get(number / 32).is_some_and(|word| word >> (number % 32) & 1 != 0)
 }
 
-fn bits(range: std::ops::Range<u16>) -> u32 {
-    range.fold(0, |bits, leaf| bits | 1 << leaf)
+/// A bit a leaf.
+pub(super) fn bits(leaves: std::ops::Range<u16>) -> u32 {
+    leaves.fold(0, |bits, leaf| bits | 1 << leaf)
 }
 
 fn question(test: &Test) -> Question {

@@ -12,7 +12,7 @@ use super::context::InputContext;
 use crate::{
     config::Config,
     kafka::{
-        client::consumer_config,
+        client::{TELLS, consumer_config, tie},
         fetch::FetchQueue,
         group::{member_name, name_client},
     },
@@ -27,7 +27,7 @@ const STATIC_SESSION_MS: (&str, &str) = ("10000", "2500");
 /// How a shard's consumer is set; the benchmark's yardsticks take the same.
 pub(crate) fn consumer_settings(config: &Config) -> ClientConfig {
     let mut client = consumer_config(&config.kafka);
-    client.set("statistics.interval.ms", "2000");
+    client.set(TELLS.0, TELLS.1);
     set_session(&mut client, config, SESSION_MS);
     client
 }
@@ -89,6 +89,7 @@ impl Input {
 
     fn made(settings: &ClientConfig, topic: &str, context: InputContext, apart: bool) -> Result<Self, KafkaError> {
         let consumer: Arc<BaseConsumer<InputContext>> = Arc::new(settings.create_with_context(context)?);
+        tie(consumer.client(), settings)?;
         consumer.subscribe(&[topic])?;
         let fetched = apart.then(|| FetchQueue::new(Arc::clone(&consumer)));
         Ok(Self { fetched, consumer, topic: topic.to_owned() })

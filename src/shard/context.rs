@@ -20,7 +20,7 @@ use rdkafka::{
 };
 use serde::Deserialize;
 
-use crate::kafka::client::{self, Session};
+use crate::kafka::client::{self, Held, Lifeline, Session};
 
 /// A change the turn must act on.
 #[derive(Debug)]
@@ -64,6 +64,7 @@ pub struct InputContext {
     at_once: AtomicBool,
     /// What the group wants back and the turn has not given up yet.
     leaving: Mutex<Vec<i32>>,
+    lifeline: Lifeline,
 }
 
 /// An acknowledgement, or a failure for good.
@@ -81,6 +82,7 @@ pub struct Ack {
 #[derive(Default)]
 pub struct VerdictContext {
     acks: Mutex<Vec<Ack>>,
+    lifeline: Lifeline,
 }
 
 impl InputContext {
@@ -92,6 +94,7 @@ impl InputContext {
             commit_failed: AtomicBool::new(false),
             at_once: AtomicBool::new(true),
             leaving: Mutex::default(),
+            lifeline: Lifeline::default(),
         }
     }
 
@@ -134,6 +137,12 @@ impl InputContext {
     }
 }
 
+impl Held for InputContext {
+    fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+}
+
 impl ClientContext for InputContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // What matters comes as an error or a notice, once; the client's own lines are for those who look closely.
@@ -141,6 +150,7 @@ impl ClientContext for InputContext {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
+        self.lifeline.look(statistics);
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
         self.note_all(statistics.notice(&self.topic));
     }
@@ -198,9 +208,19 @@ impl VerdictContext {
     }
 }
 
+impl Held for VerdictContext {
+    fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+}
+
 impl ClientContext for VerdictContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         Session::log_line(level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.lifeline.look(statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

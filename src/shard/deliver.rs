@@ -13,7 +13,10 @@ use thiserror::Error;
 use super::context::{Ack, VerdictContext};
 use crate::{
     config::Config,
-    kafka::{client::producer_config, produce::Outlet},
+    kafka::{
+        client::{TELLS, producer_config, tie},
+        produce::Outlet,
+    },
 };
 
 /// Records a producer may hold: far above what all its partitions may have undelivered together, so that one slow
@@ -29,7 +32,8 @@ pub(crate) fn producer_settings(config: &Config) -> ClientConfig {
     client
         .set("linger.ms", config.score.linger_ms.to_string())
         .set("queue.buffering.max.messages", QUEUE_RECORDS)
-        .set("queue.buffering.max.kbytes", QUEUE_KIB);
+        .set("queue.buffering.max.kbytes", QUEUE_KIB)
+        .set(TELLS.0, TELLS.1);
     client
 }
 
@@ -61,6 +65,7 @@ impl Verdicts {
 
     fn made(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
         let producer: BaseProducer<VerdictContext> = settings.create_with_context(VerdictContext::default())?;
+        tie(producer.client(), settings)?;
         Ok(Self { outlet: Outlet::new(producer, topic)?, topic: topic.to_owned() })
     }
 

@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     domain::invalid::{Invalid, InvalidReason},
     kafka::{
-        client::{Session, producer_config},
+        client::{Held, Lifeline, Session, TELLS, producer_config, tie},
         dead_letters,
     },
     telemetry::facts::LetterFate,
@@ -102,7 +102,8 @@ impl DeadLetters {
             .set("enable.gapless.guarantee", "false")
             .set("enable.idempotence", "false")
             .set("linger.ms", config.score.linger_ms.to_string())
-            .set("message.max.bytes", MAX_LETTER_BYTES);
+            .set("message.max.bytes", MAX_LETTER_BYTES)
+            .set(TELLS.0, TELLS.1);
         Self {
             client,
             topic: config.topics.dlq.clone(),
@@ -137,14 +138,19 @@ impl DeadLetters {
         if self.producers.is_none() {
             let mut lone = self.client.clone();
             lone.set("batch.num.messages", "1");
-            let context = || LetterContext(Arc::clone(&self.outcomes));
-            let batching = self.client.create_with_context(context())?;
-            self.producers = Some(Producers { batching, lone: lone.create_with_context(context())? });
+            self.producers = Some(Producers { batching: self.producer(&self.client)?, lone: self.producer(&lone)? });
         }
         *self.bytes.entry(letter.partition).or_default() += letter.bytes;
         self.waiting.insert(id, letter);
         self.send(id);
         Ok(id)
+    }
+
+    fn producer(&self, client: &ClientConfig) -> Result<BaseProducer<LetterContext>, KafkaError> {
+        let context = LetterContext { outcomes: Arc::clone(&self.outcomes), lifeline: Lifeline::default() };
+        let producer: BaseProducer<LetterContext> = client.create_with_context(context)?;
+        tie(producer.client(), client)?;
+        Ok(producer)
     }
 
     /// How many bytes of the partition's letters wait: its records' own, and what was added.
@@ -272,17 +278,30 @@ fn headers(message: &impl Message, invalid: &Invalid) -> OwnedHeaders {
 type Outcomes = Arc<Mutex<Vec<(usize, Result<(), RDKafkaErrorCode>)>>>;
 
 /// Notes what became of letters.
-struct LetterContext(Outcomes);
+struct LetterContext {
+    outcomes: Outcomes,
+    lifeline: Lifeline,
+}
 
 impl LetterContext {
     fn note(&self, id: usize, outcome: Result<(), RDKafkaErrorCode>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcome));
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcome));
+    }
+}
+
+impl Held for LetterContext {
+    fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
     }
 }
 
 impl ClientContext for LetterContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         Session::log_line(level, facility, message);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.lifeline.look(statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -5,12 +5,13 @@ use std::sync::Mutex;
 
 use rdkafka::{ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError};
 
-use super::explain::describe;
+use super::{Held, Lifeline, explain::describe};
 
 /// The context of clients that need no callbacks of their own.
 #[derive(Debug, Default)]
 pub struct Session {
     last: Mutex<Option<Trouble>>,
+    lifeline: Lifeline,
 }
 
 #[derive(Clone, Debug)]
@@ -48,9 +49,19 @@ impl Session {
     }
 }
 
+impl Held for Session {
+    fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+}
+
 impl ClientContext for Session {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         Self::log_line(level, facility, line);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.lifeline.look(statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -20,7 +20,7 @@ use rdkafka::{
 use super::TailError;
 use crate::{
     config::KafkaConfig,
-    kafka::client::{Session, describe, follower_config, is_refused_credentials, is_transient},
+    kafka::client::{Session, describe, follower_config, is_refused_credentials, is_transient, remind, tie},
 };
 
 /// How long one poll waits before the stop flag is looked at.
@@ -31,6 +31,9 @@ const ASK: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long a log may end below a range that it once reached: a new leader learns its high watermark late.
 const SHORT_FOR: Duration = Duration::from_secs(30);
+/// After so long without an answer the client is told its servers again, each time: it may know none any more, and is not
+/// served between reads, so that it cannot say so.
+const REMIND_EVERY: Duration = Duration::from_secs(5);
 
 /// A log's first offset and its end, one past its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +86,9 @@ impl RangeReader {
     }
 
     fn made(client: &ClientConfig, topic: &str) -> Result<Self, TailError> {
-        let consumer =
+        let consumer: BaseConsumer<Session> =
             client.create_with_context(Session::default()).map_err(|error: KafkaError| TailError::client(&error))?;
+        tie(consumer.client(), client).map_err(|error| TailError::client(&error))?;
         Ok(Self { consumer, topic: topic.to_owned(), reading: false, patience: Patience::default() })
     }
 
@@ -100,6 +104,7 @@ impl RangeReader {
     /// Stopped, away, or the broker refuses for good.
     pub fn span(&mut self, partition: i32, stop: &AtomicBool) -> Result<Span, TailError> {
         let began = Instant::now();
+        let mut silent = Silence::since(began);
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(TailError::Stopped);
@@ -126,6 +131,7 @@ impl RangeReader {
                     if began.elapsed() >= self.patience.asking {
                         return Err(self.away(partition, &error));
                     }
+                    silent.lasts(&self.consumer);
                     tracing::debug!(topic = %self.topic, partition, %error, "offsets are asked for again");
                     std::thread::sleep(PAUSE);
                 }
@@ -140,6 +146,7 @@ impl RangeReader {
     /// Stopped, away, or the broker refuses for good.
     pub fn committed(&mut self, partition: i32, stop: &AtomicBool) -> Result<Option<String>, TailError> {
         let began = Instant::now();
+        let mut silent = Silence::since(began);
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(TailError::Stopped);
@@ -153,6 +160,7 @@ impl RangeReader {
                     if began.elapsed() >= self.patience.asking {
                         return Err(self.away(partition, &error));
                     }
+                    silent.lasts(&self.consumer);
                     tracing::debug!(topic = %self.topic, partition, %error, "the group's offset is asked for again");
                     std::thread::sleep(PAUSE);
                 }
@@ -231,6 +239,7 @@ impl RangeReader {
     ) -> Result<(), TailError> {
         let mut short_since: Option<Instant> = None;
         let mut heard = Instant::now();
+        let mut silent = Silence::since(heard);
         while range.next < range.to {
             if stop.load(Ordering::Relaxed) {
                 return Err(TailError::Stopped);
@@ -242,6 +251,7 @@ impl RangeReader {
                 Some(Ok(message)) => {
                     short_since = None;
                     heard = Instant::now();
+                    silent = Silence::since(heard);
                     if message.offset() < range.to {
                         each(&message);
                     }
@@ -251,6 +261,7 @@ impl RangeReader {
                 Some(Err(KafkaError::PartitionEOF(_))) if range.reachable => return Ok(()),
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     heard = Instant::now();
+                    silent = Silence::since(heard);
                     short_since.get_or_insert_with(Instant::now);
                     self.reach(range, stop)?;
                 }
@@ -263,7 +274,7 @@ impl RangeReader {
                     }
                     short_since = None;
                 }
-                None => {}
+                None => silent.lasts(&self.consumer),
             }
         }
         Ok(())
@@ -325,6 +336,22 @@ impl RangeReader {
 
     fn beyond(&self, partition: i32, wanted: i64, span: Span) -> TailError {
         TailError::Beyond { topic: self.topic.clone(), partition, wanted, end: span.end }
+    }
+}
+
+/// How long nobody has answered, since the client was told its servers last.
+struct Silence(Instant);
+
+impl Silence {
+    fn since(heard: Instant) -> Self {
+        Self(heard)
+    }
+
+    fn lasts(&mut self, consumer: &BaseConsumer<Session>) {
+        if self.0.elapsed() >= REMIND_EVERY {
+            self.0 = Instant::now();
+            remind(consumer.client());
+        }
     }
 }
 
