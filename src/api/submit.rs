@@ -28,7 +28,7 @@ use super::awaiting::{Awaiting, Place};
 use crate::{
     config::Config,
     feed::Accepted,
-    kafka::client::{Held, Lifeline, Session, describe, producer_config, tie},
+    kafka::client::{Held, Lifeline, Session, describe, producer_config, tie, values},
 };
 
 /// How long librdkafka tries to deliver a record.
@@ -285,7 +285,7 @@ impl ClientContext for Deliveries {
     fn stats_raw(&self, statistics: &[u8]) {
         self.lifeline.look(statistics);
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
-        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+        if statistics.brokers.iter().any(|broker| broker.state == "UP") {
             self.reach.disconnected.store(false, Ordering::Relaxed);
         }
     }
@@ -326,8 +326,8 @@ impl ProducerContext for Deliveries {
 /// What is read of librdkafka's statistics (its STATISTICS.md).
 #[derive(Deserialize)]
 struct Statistics {
-    #[serde(default)]
-    brokers: std::collections::HashMap<String, BrokerStatistics>,
+    #[serde(default, deserialize_with = "values")]
+    brokers: Vec<BrokerStatistics>,
 }
 
 #[derive(Deserialize)]

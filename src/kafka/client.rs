@@ -6,10 +6,12 @@
 mod context;
 mod explain;
 mod lifeline;
+mod statistics;
 
 pub use context::Session;
 pub use explain::{describe, is_refused_credentials, is_transient};
-pub use lifeline::{Held, Lifeline, remind, tie};
+pub use lifeline::{Held, Lifeline, Silence, probe, tie};
+pub use statistics::values;
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
@@ -40,8 +42,8 @@ const SUGGESTED_TO_PRODUCERS: &[(&str, &str)] = &[
     ("queue.buffering.max.messages", "1000000"),
 ];
 
-/// Sentra's in clients that are served all the time: whether a broker is reached, and known at all, is read from what they
-/// tell. Whoever does not serve its client would pile it up.
+/// Sentra's in clients that are served all the time: whether a broker is reached, and tried at all, is read from what they
+/// tell. A client that is not served would pile it up.
 pub const TELLS: (&str, &str) = ("statistics.interval.ms", "2000");
 
 /// Sentra's in every consumer: its position comes from the verdict topic, never from a group's commits, and a silent

@@ -10,7 +10,7 @@ use rdkafka::{
 use thiserror::Error;
 
 use super::{
-    client::{Session, admin_config, describe, is_transient, remind, tie},
+    client::{Session, admin_config, describe, is_transient, probe, tie},
     identity::identity,
     topic_id::{TopicId, TopicIdError},
 };
@@ -85,7 +85,7 @@ impl Surveyor {
     pub fn survey(&self) -> Result<Layout, LayoutError> {
         self.asked().inspect_err(|error| {
             if matches!(error, LayoutError::Away(_)) {
-                remind(self.client.client());
+                probe(self.client.client(), &self.topics.transactions);
             }
         })
     }

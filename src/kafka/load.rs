@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -20,7 +20,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
 
-use super::client::{Held, Lifeline, Session, TELLS, tie};
+use super::client::{Held, Lifeline, Session, Silence, tie};
 
 /// Records the producer may hold before it makes the caller wait.
 const QUEUE_RECORDS: u32 = 200_000;
@@ -28,6 +28,8 @@ const QUEUE_RECORDS: u32 = 200_000;
 const POLL: Duration = Duration::from_millis(20);
 /// How long the last acknowledgements may take.
 const FLUSH: Duration = Duration::from_secs(60);
+/// How long one wait for them lasts.
+const FLUSH_AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Why filling a topic stopped.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +75,12 @@ pub enum LoadError {
 /// Fills one topic.
 pub struct Load {
     producer: BaseProducer<Deliveries>,
-    topic: String,
+    topic: Arc<str>,
     sent: u64,
     seen: Arc<Seen>,
+    /// How many were acknowledged when progress was looked at last, and since when there is none.
+    answered: u64,
+    silence: Silence,
 }
 
 /// What the acknowledgements said.
@@ -99,10 +104,6 @@ impl Held for Deliveries {
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         Session::log_line(level, facility, message);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.lifeline.look(statistics);
     }
 }
 
@@ -134,8 +135,7 @@ impl Load {
             .set("enable.idempotence", "true")
             .set("compression.type", "lz4")
             .set("linger.ms", "5")
-            .set("queue.buffering.max.messages", QUEUE_RECORDS.to_string())
-            .set(TELLS.0, TELLS.1);
+            .set("queue.buffering.max.messages", QUEUE_RECORDS.to_string());
         let seen = Arc::new(Seen::default());
         let context = Deliveries { seen: Arc::clone(&seen), lifeline: Lifeline::default() };
         let producer: BaseProducer<Deliveries> = client.create_with_context(context).map_err(LoadError::Client)?;
@@ -149,7 +149,7 @@ impl Load {
         if partitions == 0 {
             return Err(missing("it does not exist".to_owned()));
         }
-        Ok(Self { producer, topic: topic.to_owned(), sent: 0, seen })
+        Ok(Self { producer, topic: Arc::from(topic), sent: 0, seen, answered: 0, silence: Silence::begin() })
     }
 
     /// Queues one record, waiting while the queue is full; `timestamp_ms` is its CreateTime.
@@ -171,7 +171,8 @@ impl Load {
         headers: Option<OwnedHeaders>,
         timestamp_ms: Option<i64>,
     ) -> Result<(), LoadError> {
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
+        let topic = Arc::clone(&self.topic);
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic);
         (record.key, record.payload, record.headers, record.timestamp) = (key, value, headers, timestamp_ms);
         loop {
             match self.producer.send(record) {
@@ -207,12 +208,15 @@ impl Load {
     ///
     /// # Errors
     /// A record was refused, or acknowledgements stopped coming.
-    pub fn finish(self) -> Result<u64, LoadError> {
-        let flushed = self.producer.flush(FLUSH);
+    pub fn finish(mut self) -> Result<u64, LoadError> {
+        let deadline = Instant::now() + FLUSH;
+        while self.producer.flush(FLUSH_AT_ONCE).is_err() && Instant::now() < deadline {
+            self.check()?;
+        }
         self.check()?;
         let delivered = self.delivered();
-        if flushed.is_err() || delivered < self.sent {
-            return Err(LoadError::Unacknowledged { topic: self.topic, missing: self.sent - delivered });
+        if delivered < self.sent {
+            return Err(LoadError::Unacknowledged { topic: self.topic.to_string(), missing: self.sent - delivered });
         }
         Ok(delivered)
     }
@@ -222,13 +226,21 @@ impl Load {
         self.seen.delivered.load(Ordering::Relaxed)
     }
 
-    fn check(&self) -> Result<(), LoadError> {
+    /// Errors that came; where nothing comes for long, whether there is whom to ask.
+    fn check(&mut self) -> Result<(), LoadError> {
+        let delivered = self.delivered();
+        if delivered > self.answered || delivered == self.sent {
+            self.answered = delivered;
+            self.silence = Silence::begin();
+        } else {
+            self.silence.goes_on(self.producer.client(), &self.topic);
+        }
         let refused = *self.seen.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         refused.map_or(Ok(()), |code| Err(self.refused(code)))
     }
 
     fn refused(&self, code: RDKafkaErrorCode) -> LoadError {
-        let topic = self.topic.clone();
+        let topic = self.topic.to_string();
         match code {
             // Brokers answer either; our records have keys and sound sizes, so time is what is left to refuse.
             RDKafkaErrorCode::InvalidTimestamp | RDKafkaErrorCode::InvalidRecord => LoadError::Timestamp { topic },

@@ -243,8 +243,8 @@ impl ProducerContext for VerdictContext {
 /// What is read of librdkafka's statistics (its STATISTICS.md).
 #[derive(Deserialize)]
 struct Statistics {
-    #[serde(default)]
-    brokers: HashMap<String, BrokerStatistics>,
+    #[serde(default, deserialize_with = "client::values")]
+    brokers: Vec<BrokerStatistics>,
     #[serde(default)]
     topics: HashMap<String, TopicStatistics>,
 }
@@ -277,7 +277,7 @@ struct PartitionStatistics {
 impl Statistics {
     /// What they say of the brokers and of the topic's partitions; `None` while no broker is connected.
     fn notice(&self, topic: &str) -> Option<Notice> {
-        let mut up = self.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").peekable();
+        let mut up = self.brokers.iter().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").peekable();
         up.peek()?;
         if up.clone().all(BrokerStatistics::is_silent) {
             let longest = up.map(|broker| broker.rxidle).max().unwrap_or_default();
@@ -321,14 +321,15 @@ mod tests {
     }
 
     fn notice(brokers: &[Value], fetched: i64) -> Option<Notice> {
-        let brokers: serde_json::Map<String, Value> =
-            brokers.iter().enumerate().map(|(at, broker)| (at.to_string(), broker.clone())).collect();
+        // Named by their nodes, as librdkafka does: a name may come twice.
+        let brokers: Vec<String> =
+            brokers.iter().map(|broker| format!(r#""b/{}":{broker}"#, broker["nodeid"])).collect();
         let partition = |leader: i32, end: i64, next: i64| json!({"leader": leader, "hi_offset": end, "ls_offset": end - 2, "next_offset": next, "fetchq_cnt": fetched});
         let partitions = json!({
             "0": partition(1, 12, 10), "1": partition(2, 12, 7), "2": partition(-1, -1, 7), "-1": partition(-1, -1001, -1)
         });
         let topics = json!({"in": {"partitions": partitions}, "other": {"partitions": {}}});
-        let text = json!({"brokers": brokers, "topics": topics}).to_string();
+        let text = format!(r#"{{"brokers":{{{}}},"topics":{topics}}}"#, brokers.join(","));
         serde_json::from_str::<Statistics>(&text).expect("as librdkafka writes them").notice("in")
     }
 
@@ -340,6 +341,14 @@ mod tests {
         assert!(matches!(notice(&frozen, 0), Some(Notice::Trouble(why)) if why.contains("for 7 s")));
         for answering in [broker(1, "UP", 1, 4), broker(1, "UP", 0, 600)] {
             assert!(matches!(notice(&[answering], 0), Some(Notice::Connected(_))), "an idle one owes nothing");
+        }
+    }
+
+    #[test]
+    fn a_broker_that_was_struck_off_does_not_hide_the_one_that_was_learned_of_since() {
+        let (up, struck_off) = (broker(1, "UP", 0, 0), broker(1, "INIT", 0, 0));
+        for both in [[up.clone(), struck_off.clone()], [struck_off, up]] {
+            assert!(matches!(notice(&both, 0), Some(Notice::Connected(_))), "{both:?}");
         }
     }
 

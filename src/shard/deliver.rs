@@ -32,8 +32,7 @@ pub(crate) fn producer_settings(config: &Config) -> ClientConfig {
     client
         .set("linger.ms", config.score.linger_ms.to_string())
         .set("queue.buffering.max.messages", QUEUE_RECORDS)
-        .set("queue.buffering.max.kbytes", QUEUE_KIB)
-        .set(TELLS.0, TELLS.1);
+        .set("queue.buffering.max.kbytes", QUEUE_KIB);
     client
 }
 
@@ -60,7 +59,9 @@ impl Verdicts {
     /// # Errors
     /// A property is wrong.
     pub fn new(config: &Config) -> Result<Self, KafkaError> {
-        Self::made(&producer_settings(config), &config.topics.verdicts)
+        let mut settings = producer_settings(config);
+        settings.set(TELLS.0, TELLS.1);
+        Self::made(&settings, &config.topics.verdicts)
     }
 
     fn made(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {

@@ -60,10 +60,6 @@ impl ClientContext for Session {
         Self::log_line(level, facility, line);
     }
 
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.lifeline.look(statistics);
-    }
-
     fn error(&self, error: KafkaError, reason: &str) {
         if matches!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::PartitionEOF)) {
             return;

@@ -7,7 +7,6 @@
 //! So each client that lives on is tied to its servers, and is told them again when it tries none.
 
 use std::{
-    collections::HashMap,
     ffi::CString,
     sync::{
         Mutex, OnceLock, PoisonError,
@@ -24,9 +23,15 @@ use rdkafka::{
 use rdkafka_sys as sys;
 use serde::Deserialize;
 
-/// A client without a connection tries to make one at least every few seconds (`reconnect.backoff.max.ms`); one that has not
-/// for so long is told its servers. So is one that waits for a broker that hangs: it does no harm.
+use super::values;
+
+/// A client without a connection tries to make one every few seconds (`reconnect.backoff.max.ms`); one that has not for so
+/// long is told its servers. So is one that waits for a broker that hangs, or that its user lets wait for longer: it makes one
+/// connection more until it is told who the brokers are.
 const IDLE: Duration = Duration::from_secs(8);
+
+/// What an answer may take that shows that a client has whom to ask.
+const PROBE: Duration = Duration::from_millis(100);
 
 /// The line from a client's context to the client's servers; without effect until [`tie`] ties it.
 #[derive(Debug, Default)]
@@ -66,10 +71,31 @@ pub fn tie<C: Held>(client: &Client<C>, config: &ClientConfig) -> KafkaResult<()
     Ok(())
 }
 
-/// Tells a client its servers again, which has asked in vain for long; those that it knows stay as they are. The client's
-/// list of what it was told grows by each call: do it seldom.
-pub fn remind<C: Held>(client: &Client<C>) {
-    client.context().lifeline().pull();
+/// How long nothing has come to a client that does not tell of itself, for it is not served all the time.
+#[derive(Debug)]
+pub struct Silence(Instant);
+
+impl Silence {
+    /// Something came just now.
+    pub fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Still nothing came. After a while, each time, the client is asked for `topic`, which takes up to a tenth of a second.
+    pub fn goes_on<C: Held>(&mut self, client: &Client<C>, topic: &str) {
+        if self.0.elapsed() >= IDLE {
+            *self = Self::begin();
+            probe(client, topic);
+        }
+    }
+}
+
+/// Tells a client its servers again where nobody answers what it asks about `topic`.
+pub fn probe<C: Held>(client: &Client<C>, topic: &str) {
+    if client.fetch_metadata(Some(topic), PROBE).is_err() {
+        tracing::debug!("nobody answers a client; it is told its servers again");
+        client.context().lifeline().pull();
+    }
 }
 
 impl Lifeline {
@@ -78,12 +104,15 @@ impl Lifeline {
     pub(crate) fn look(&self, statistics: &[u8]) {
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if statistics.is_stranded(&mut seen, Instant::now()) {
+        let stranded = statistics.is_stranded(&mut seen, Instant::now());
+        drop(seen);
+        if stranded {
             tracing::debug!("a client tries no broker any more; it is told its servers again");
             self.pull();
         }
     }
 
+    /// The client's list of what it was told grows by each call: do it seldom.
     fn pull(&self) {
         let Some(Tied { client, servers }) = self.tied.get() else { return };
         // SAFETY: the context belongs to the client, and whoever calls is in one of its callbacks or holds it: it lives. The
@@ -95,7 +124,8 @@ impl Lifeline {
 /// What is read of librdkafka's statistics (its STATISTICS.md).
 #[derive(Deserialize)]
 struct Statistics {
-    brokers: HashMap<String, BrokerStatistics>,
+    #[serde(deserialize_with = "values")]
+    brokers: Vec<BrokerStatistics>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +139,7 @@ impl Statistics {
     /// Whether the client knows no broker but what stands for one (a group's coordinator), or is connected to none and has
     /// tried none since what was `seen` for [`IDLE`].
     fn is_stranded(&self, seen: &mut Option<Attempts>, now: Instant) -> bool {
-        let mut known = self.brokers.values().filter(|broker| broker.source != "logical").peekable();
+        let mut known = self.brokers.iter().filter(|broker| broker.source != "logical").peekable();
         if known.peek().is_none() {
             return true;
         }
@@ -136,10 +166,26 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 
     use super::*;
-    use crate::kafka::client::Session;
+
+    #[derive(Default)]
+    struct Telling(Lifeline);
+
+    impl Held for Telling {
+        fn lifeline(&self) -> &Lifeline {
+            &self.0
+        }
+    }
+
+    impl ClientContext for Telling {
+        fn stats_raw(&self, statistics: &[u8]) {
+            self.0.look(statistics);
+        }
+    }
+
+    impl ConsumerContext for Telling {}
 
     /// Answers two questions of Kafka's protocol in their oldest form: which it knows (ApiVersions 0), and what the cluster
     /// looks like (Metadata 1): a topic, and itself, unless it is told to name no broker.
@@ -169,14 +215,14 @@ mod tests {
             Self { port, names_none }
         }
 
-        fn client(&self, tied: bool) -> BaseConsumer<Session> {
+        fn client(&self, tied: bool) -> BaseConsumer<Telling> {
             let mut config = ClientConfig::new();
             config
                 .set("bootstrap.servers", format!("127.0.0.1:{}", self.port))
                 .set("statistics.interval.ms", "100")
                 // With the client's own way back it would depend on chance whether it needs another.
                 .set("metadata.recovery.strategy", "none");
-            let client: BaseConsumer<Session> = config.create_with_context(Session::default()).expect("a client");
+            let client: BaseConsumer<Telling> = config.create_with_context(Telling::default()).expect("a client");
             if tied {
                 tie(client.client(), &config).expect("tied");
             }
@@ -184,7 +230,7 @@ mod tests {
         }
 
         /// Lets the client strike off all brokers.
-        fn strand(&self, client: &BaseConsumer<Session>) {
+        fn strand(&self, client: &BaseConsumer<Telling>) {
             assert!(reaches(client, Duration::from_secs(30)));
             self.names_none.store(true, Ordering::Relaxed);
             let told = client.fetch_metadata(Some("t"), Duration::from_secs(30)).expect("an answer");
@@ -239,7 +285,7 @@ mod tests {
     }
 
     /// Whether the client is told of a broker in time, served or not.
-    fn reaches(client: &BaseConsumer<Session>, patience: Duration) -> bool {
+    fn reaches(client: &BaseConsumer<Telling>, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         while Instant::now() < until {
             let told = client.fetch_metadata(Some("t"), Duration::from_millis(200));
@@ -251,13 +297,16 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_was_told_of_no_broker_asks_its_servers_again_once_it_is_served_or_reminded() {
-        let fake = Fake::listen();
-        let (untied, served, reminded) = (fake.client(false), fake.client(true), fake.client(true));
-        for client in [&untied, &served, &reminded] {
-            fake.strand(client);
-        }
-        for client in [&untied, &reminded] {
+    fn a_client_that_was_told_of_no_broker_asks_its_servers_again_once_it_is_served_or_probed() {
+        // A server each: what one is told of, the others are not.
+        let fakes = [(); 3].map(|()| Fake::listen());
+        let [untied, served, probed] =
+            [(&fakes[0], false), (&fakes[1], true), (&fakes[2], true)].map(|(fake, tied)| {
+                let client = fake.client(tied);
+                fake.strand(&client);
+                client
+            });
+        for client in [&untied, &probed] {
             assert!(!reaches(client, Duration::from_secs(2)), "nothing brings it back by itself");
         }
         let until = Instant::now() + Duration::from_secs(30);
@@ -267,8 +316,8 @@ mod tests {
                 assert!(client.poll(Duration::from_millis(50)).is_none_or(|polled| polled.is_err()), "no record");
             }
         }
-        remind(reminded.client());
-        assert!(reaches(&reminded, Duration::from_secs(30)));
+        probe(probed.client(), "t");
+        assert!(reaches(&probed, Duration::from_secs(30)));
         assert!(!reaches(&untied, Duration::from_secs(2)), "but for the line it would ask nobody");
     }
 
@@ -295,6 +344,10 @@ mod tests {
         assert!(!stranded(&one("INIT", 7), 33), "it was just told");
         assert!(stranded(&one("INIT", 7), 34));
         assert!(!stranded(&one("UP", 7), 60), "an idle connection is one");
+        let [up, struck_off] =
+            ["UP", "INIT"].map(|state| format!(r#""a:1/1":{{"source":"learned","state":"{state}","connects":7}}"#));
+        assert!(!stranded(&format!("{{{up},{struck_off}}}"), 70), "what it struck off is told under the same name");
+        assert!(!stranded(&format!("{{{struck_off},{up}}}"), 79));
         assert!(!stranded(&one("DOWN", 7), 80), "and lasted until now");
         assert!(stranded(&one("DOWN", 7), 88));
     }

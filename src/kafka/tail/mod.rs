@@ -26,7 +26,7 @@ pub use position::{NoCursor, Position, Positions};
 pub use range::{Patience, RangeReader, Span};
 
 use super::{
-    client::{Session, describe, is_refused_credentials, is_transient},
+    client::{Session, Silence, describe, is_refused_credentials, is_transient},
     topic_id::TopicId,
 };
 use follow::{Follow, Step};
@@ -95,6 +95,7 @@ pub struct Tail {
     topic: String,
     id: TopicId,
     follow: Follow,
+    silence: Silence,
 }
 
 impl Tail {
@@ -103,7 +104,7 @@ impl Tail {
     /// # Errors
     /// Records were deleted before they were read, the log was cut, another log follows, or the broker refuses.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<TailEvent<'_>>, TailError> {
-        let Self { consumer, topic, follow, .. } = self;
+        let Self { consumer, topic, follow, silence, .. } = self;
         let deadline = Instant::now() + timeout;
         loop {
             if follow.suspect {
@@ -111,7 +112,10 @@ impl Tail {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let message = match consumer.poll(left) {
-                None => return Ok(None),
+                None => {
+                    silence.goes_on(consumer.client(), topic);
+                    return Ok(None);
+                }
                 Some(Ok(message)) => message,
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     if let Some(partition) = at_end(consumer, topic, follow, partition)? {

@@ -13,7 +13,7 @@ use super::{ASK, From, Position, Positions, Span, Tail, TailError, Until, follow
 use crate::{
     config::KafkaConfig,
     kafka::{
-        client::{Session, TELLS, describe, follower_config, is_transient, tie},
+        client::{Session, Silence, describe, follower_config, is_transient, tie},
         identity::identity,
         topic_id::{TopicId, TopicIdError},
     },
@@ -26,8 +26,7 @@ impl Tail {
     /// No broker answers (later it may), the topic is missing or refused, or the positions are of another topic, do
     /// not name its partitions, or lie outside the log.
     pub fn open(kafka: &KafkaConfig, topic: &str, from: From, until: Until) -> Result<Self, TailError> {
-        let mut client = follower_config(kafka);
-        client.set(TELLS.0, TELLS.1);
+        let client = follower_config(kafka);
         let consumer: BaseConsumer<Session> =
             client.create_with_context(Session::default()).map_err(|error: KafkaError| TailError::client(&error))?;
         tie(consumer.client(), &client).map_err(|error| TailError::client(&error))?;
@@ -47,7 +46,7 @@ impl Tail {
                 .map_err(|error| TailError::client(&error))?;
         }
         consumer.assign(&list).map_err(|error| TailError::client(&error))?;
-        Ok(Self { consumer, topic: topic.to_owned(), id, follow })
+        Ok(Self { consumer, topic: topic.to_owned(), id, follow, silence: Silence::begin() })
     }
 }
 

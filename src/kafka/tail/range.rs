@@ -20,7 +20,7 @@ use rdkafka::{
 use super::TailError;
 use crate::{
     config::KafkaConfig,
-    kafka::client::{Session, describe, follower_config, is_refused_credentials, is_transient, remind, tie},
+    kafka::client::{Session, Silence, describe, follower_config, is_refused_credentials, is_transient, probe, tie},
 };
 
 /// How long one poll waits before the stop flag is looked at.
@@ -31,9 +31,6 @@ const ASK: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long a log may end below a range that it once reached: a new leader learns its high watermark late.
 const SHORT_FOR: Duration = Duration::from_secs(30);
-/// After so long without an answer the client is told its servers again, each time: it may know none any more, and is not
-/// served between reads, so that it cannot say so.
-const REMIND_EVERY: Duration = Duration::from_secs(5);
 
 /// A log's first offset and its end, one past its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +101,7 @@ impl RangeReader {
     /// Stopped, away, or the broker refuses for good.
     pub fn span(&mut self, partition: i32, stop: &AtomicBool) -> Result<Span, TailError> {
         let began = Instant::now();
-        let mut silent = Silence::since(began);
+        let mut silence = Silence::begin();
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(TailError::Stopped);
@@ -131,7 +128,7 @@ impl RangeReader {
                     if began.elapsed() >= self.patience.asking {
                         return Err(self.away(partition, &error));
                     }
-                    silent.lasts(&self.consumer);
+                    silence.goes_on(self.consumer.client(), &self.topic);
                     tracing::debug!(topic = %self.topic, partition, %error, "offsets are asked for again");
                     std::thread::sleep(PAUSE);
                 }
@@ -146,7 +143,7 @@ impl RangeReader {
     /// Stopped, away, or the broker refuses for good.
     pub fn committed(&mut self, partition: i32, stop: &AtomicBool) -> Result<Option<String>, TailError> {
         let began = Instant::now();
-        let mut silent = Silence::since(began);
+        let mut silence = Silence::begin();
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(TailError::Stopped);
@@ -160,7 +157,7 @@ impl RangeReader {
                     if began.elapsed() >= self.patience.asking {
                         return Err(self.away(partition, &error));
                     }
-                    silent.lasts(&self.consumer);
+                    silence.goes_on(self.consumer.client(), &self.topic);
                     tracing::debug!(topic = %self.topic, partition, %error, "the group's offset is asked for again");
                     std::thread::sleep(PAUSE);
                 }
@@ -172,10 +169,18 @@ impl RangeReader {
     /// Whether the error says no more than that nobody leads the partition. The client would go on saying so for minutes
     /// from what it remembers: asking for the topic anew is what lets it find the next leader.
     fn is_leaderless(&self, error: &KafkaError, partition: i32) -> bool {
-        error.rdkafka_error_code() == Some(Code::UnknownPartition)
-            && self.consumer.fetch_metadata(Some(&self.topic), ASK).map_or(true, |metadata| {
+        if error.rdkafka_error_code() != Some(Code::UnknownPartition) {
+            return false;
+        }
+        match self.consumer.fetch_metadata(Some(&self.topic), ASK) {
+            Ok(metadata) => {
                 metadata.topics().iter().flat_map(|topic| topic.partitions()).any(|known| known.id() == partition)
-            })
+            }
+            Err(_) => {
+                probe(self.consumer.client(), &self.topic);
+                true
+            }
+        }
     }
 
     fn metadata(&self, list: &TopicPartitionList, partition: i32) -> KafkaResult<Option<String>> {
@@ -239,7 +244,7 @@ impl RangeReader {
     ) -> Result<(), TailError> {
         let mut short_since: Option<Instant> = None;
         let mut heard = Instant::now();
-        let mut silent = Silence::since(heard);
+        let mut silence = Silence::begin();
         while range.next < range.to {
             if stop.load(Ordering::Relaxed) {
                 return Err(TailError::Stopped);
@@ -251,7 +256,6 @@ impl RangeReader {
                 Some(Ok(message)) => {
                     short_since = None;
                     heard = Instant::now();
-                    silent = Silence::since(heard);
                     if message.offset() < range.to {
                         each(&message);
                     }
@@ -261,7 +265,6 @@ impl RangeReader {
                 Some(Err(KafkaError::PartitionEOF(_))) if range.reachable => return Ok(()),
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     heard = Instant::now();
-                    silent = Silence::since(heard);
                     short_since.get_or_insert_with(Instant::now);
                     self.reach(range, stop)?;
                 }
@@ -274,7 +277,7 @@ impl RangeReader {
                     }
                     short_since = None;
                 }
-                None => silent.lasts(&self.consumer),
+                None => silence.goes_on(self.consumer.client(), &self.topic),
             }
         }
         Ok(())
@@ -336,22 +339,6 @@ impl RangeReader {
 
     fn beyond(&self, partition: i32, wanted: i64, span: Span) -> TailError {
         TailError::Beyond { topic: self.topic.clone(), partition, wanted, end: span.end }
-    }
-}
-
-/// How long nobody has answered, since the client was told its servers last.
-struct Silence(Instant);
-
-impl Silence {
-    fn since(heard: Instant) -> Self {
-        Self(heard)
-    }
-
-    fn lasts(&mut self, consumer: &BaseConsumer<Session>) {
-        if self.0.elapsed() >= REMIND_EVERY {
-            self.0 = Instant::now();
-            remind(consumer.client());
-        }
     }
 }
 
