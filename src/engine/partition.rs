@@ -208,9 +208,8 @@ impl Partition {
     /// Has the memory fetched that [`Partition::apply`] will touch, so that several records wait for theirs together.
     /// Never shows in any result.
     pub fn fetch(&self, read: &Read<'_>) {
-        let Ok(content) = &read.content else { return };
-        if let Some(found) = content.hint {
-            self.phones.fetch(found, &content.ids);
+        if let Ok(Content { hint: Some(found), ids, .. }) = read.content.as_deref() {
+            self.phones.fetch(*found, ids);
         }
     }
 
