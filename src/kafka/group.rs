@@ -173,10 +173,11 @@ fn leave_one(config: &Config, name: &str) -> Result<(), GroupError> {
         .set("group.instance.id", name)
         .create_with_context(Session::default())
         .map_err(failed)?;
-    client.subscribe(&[&config.topics.transactions]).map_err(failed)?;
     let deadline = Instant::now() + STEP;
     let named = || Ok(members(kafka)?.into_iter().find(|member| member.instance() == Some(name)));
+    // Joining needs no poll: who is asked for afterwards may be this one already.
     let before = named()?;
+    client.subscribe(&[&config.topics.transactions]).map_err(failed)?;
     let until = |done: &dyn Fn(Option<Member>) -> bool| {
         while !done(named()?) {
             if Instant::now() > deadline {
