@@ -132,7 +132,9 @@ pub fn delete_topic(name: &str) {
 pub fn delete_records(topic: &str, partition: i32, before: i64) {
     let mut list = rdkafka::TopicPartitionList::new();
     list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(before)).expect("an offset");
-    block_on(admin().delete_records(&list, &patient())).expect("delete_records");
+    let done = block_on(admin().delete_records(&list, &patient())).expect("delete_records");
+    // The partition's own answer: what is not there yet is not deleted.
+    done.elements().iter().for_each(|element| element.error().expect("records that are there"));
 }
 
 fn patient() -> AdminOptions {
