@@ -10,7 +10,7 @@ mod statistics;
 
 pub use context::Session;
 pub use explain::{describe, is_refused_credentials, is_transient};
-pub use lifeline::{Held, Lifeline, Silence, probe, tie};
+pub use lifeline::{Held, Lifeline, Silence, probe, remind, tie};
 pub use statistics::values;
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};

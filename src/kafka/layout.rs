@@ -10,7 +10,7 @@ use rdkafka::{
 use thiserror::Error;
 
 use super::{
-    client::{Session, admin_config, describe, is_transient, probe, tie},
+    client::{Session, admin_config, describe, is_transient, probe},
     identity::identity,
     topic_id::{TopicId, TopicIdError},
 };
@@ -69,11 +69,7 @@ impl Surveyor {
     /// # Errors
     /// A property is wrong.
     pub fn new(config: &Config) -> Result<Self, LayoutError> {
-        let settings = admin_config(&config.kafka);
-        let client = settings.create_with_context(Session::default()).and_then(|client: BaseConsumer<Session>| {
-            tie(client.client(), &settings)?;
-            Ok(client)
-        });
+        let client = Session::consumer(&admin_config(&config.kafka));
         let client = client.map_err(|error| LayoutError::Refused(describe(&error)))?;
         Ok(Self { client, kafka: config.kafka.clone(), topics: config.topics.clone() })
     }

@@ -1,8 +1,8 @@
 //! The id that a broker gave to a topic when it was created: what tells a topic from another of the same name.
 //!
 //! Invariant: a [`TopicId`] is never all zeros; brokers without ids, and topics that cannot be described, are errors.
-//! It calls librdkafka past rdkafka's safe interface, which knows no topic ids, as only `fetch`, `produce` and the clients' lifelines do beside it;
-//! it is not a general admin client.
+//! It calls librdkafka past rdkafka's safe interface, which knows no topic ids, as only `fetch`, `produce` and the clients'
+//! lifelines do beside it; it is not a general admin client.
 
 use std::ffi::{CStr, CString, c_char};
 use std::fmt;

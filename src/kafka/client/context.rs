@@ -3,9 +3,14 @@
 
 use std::sync::Mutex;
 
-use rdkafka::{ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError};
+use rdkafka::{
+    ClientConfig, ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, KafkaResult},
+};
 
-use super::{Held, Lifeline, explain::describe};
+use super::{Held, Lifeline, explain::describe, tie};
 
 /// The context of clients that need no callbacks of their own.
 #[derive(Debug, Default)]
@@ -21,6 +26,16 @@ struct Trouble {
 }
 
 impl Session {
+    /// A consumer that is set so, tied to its servers. It speaks to no broker yet.
+    ///
+    /// # Errors
+    /// A property is wrong.
+    pub fn consumer(config: &ClientConfig) -> KafkaResult<BaseConsumer<Self>> {
+        let consumer: BaseConsumer<Self> = config.create_with_context(Self::default())?;
+        tie(consumer.client(), config)?;
+        Ok(consumer)
+    }
+
     /// Writes a line of librdkafka's to the log; for contexts of other parts too. All are for those who look closely:
     /// what matters comes back as an error and is told once, while an outage brings such a line at each new attempt.
     pub fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {

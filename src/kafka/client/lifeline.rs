@@ -93,9 +93,14 @@ impl Silence {
 /// Tells a client its servers again where nobody answers what it asks about `topic`.
 pub fn probe<C: Held>(client: &Client<C>, topic: &str) {
     if client.fetch_metadata(Some(topic), PROBE).is_err() {
-        tracing::debug!("nobody answers a client; it is told its servers again");
-        client.context().lifeline().pull();
+        remind(client);
     }
+}
+
+/// Tells a client its servers again whom nobody answered.
+pub fn remind<C: Held>(client: &Client<C>) {
+    tracing::debug!("nobody answers a client; it is told its servers again");
+    client.context().lifeline().pull();
 }
 
 impl Lifeline {

@@ -13,7 +13,7 @@ use super::{ASK, From, Position, Positions, Span, Tail, TailError, Until, follow
 use crate::{
     config::KafkaConfig,
     kafka::{
-        client::{Session, Silence, describe, follower_config, is_transient, tie},
+        client::{Session, Silence, describe, follower_config, is_transient},
         identity::identity,
         topic_id::{TopicId, TopicIdError},
     },
@@ -26,10 +26,7 @@ impl Tail {
     /// No broker answers (later it may), the topic is missing or refused, or the positions are of another topic, do
     /// not name its partitions, or lie outside the log.
     pub fn open(kafka: &KafkaConfig, topic: &str, from: From, until: Until) -> Result<Self, TailError> {
-        let client = follower_config(kafka);
-        let consumer: BaseConsumer<Session> =
-            client.create_with_context(Session::default()).map_err(|error: KafkaError| TailError::client(&error))?;
-        tie(consumer.client(), &client).map_err(|error| TailError::client(&error))?;
+        let consumer = Session::consumer(&follower_config(kafka)).map_err(|error| TailError::client(&error))?;
         let partitions = partitions(&consumer, topic)?;
         let id = identity(kafka, consumer.client(), topic, ASK).map_err(|error| match error {
             TopicIdError::Failed { reason, .. } => TailError::Away { topic: topic.to_owned(), reason },

@@ -20,7 +20,7 @@ use rdkafka::{
 use super::TailError;
 use crate::{
     config::KafkaConfig,
-    kafka::client::{Session, Silence, describe, follower_config, is_refused_credentials, is_transient, probe, tie},
+    kafka::client::{Session, Silence, describe, follower_config, is_refused_credentials, is_transient, remind},
 };
 
 /// How long one poll waits before the stop flag is looked at.
@@ -83,9 +83,7 @@ impl RangeReader {
     }
 
     fn made(client: &ClientConfig, topic: &str) -> Result<Self, TailError> {
-        let consumer: BaseConsumer<Session> =
-            client.create_with_context(Session::default()).map_err(|error: KafkaError| TailError::client(&error))?;
-        tie(consumer.client(), client).map_err(|error| TailError::client(&error))?;
+        let consumer = Session::consumer(client).map_err(|error| TailError::client(&error))?;
         Ok(Self { consumer, topic: topic.to_owned(), reading: false, patience: Patience::default() })
     }
 
@@ -177,7 +175,7 @@ impl RangeReader {
                 metadata.topics().iter().flat_map(|topic| topic.partitions()).any(|known| known.id() == partition)
             }
             Err(_) => {
-                probe(self.consumer.client(), &self.topic);
+                remind(self.consumer.client());
                 true
             }
         }
