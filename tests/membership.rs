@@ -6,6 +6,7 @@ mod common;
 use std::{
     collections::BTreeSet,
     process::Command,
+    slice,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -112,6 +113,23 @@ impl Verdicts {
         self.readings.iter_mut().zip(&self.follower.records).for_each(|(reading, records)| reading.follow(records));
     }
 
+    /// Waits for a verdict in each partition.
+    fn await_each(&mut self, topics: &Topics, processes: &[Sentra]) {
+        let scored = |process: &Sentra| process.metric("sentra_events_total{kind=\"scored\"}");
+        let what = || {
+            format!(
+                "a verdict in each partition; input up to {:?}, verdicts up to {:?}, scored {:?}",
+                ends(&topics.transactions, topics.partitions),
+                ends(&topics.verdicts, topics.partitions),
+                processes.iter().map(scored).collect::<Vec<_>>(),
+            )
+        };
+        until(common::PATIENCE, what, || {
+            self.read();
+            self.readings.iter().all(|reading| !reading.accepted.is_empty()).then_some(())
+        });
+    }
+
     fn owners(&self) -> Vec<usize> {
         self.readings.iter().map(|reading| reading.owners).collect()
     }
@@ -142,10 +160,7 @@ fn a_rolling_restart_of_static_members_moves_no_partition_and_loses_and_repeats_
     await_all(&processes.iter().collect::<Vec<_>>(), topics.partitions);
     let traffic = Traffic::start(&topics.transactions);
     let mut verdicts = Verdicts::of(&topics);
-    soon("verdicts", || {
-        verdicts.read();
-        verdicts.readings.iter().all(|reading| !reading.accepted.is_empty())
-    });
+    verdicts.await_each(&topics, &processes);
     soon("snapshots", || processes.iter().all(|process| process.metric("sentra_snapshots_written_total") >= Some(4.0)));
     let (places, owners) = (processes.iter().map(owned).collect::<Vec<_>>(), verdicts.owners());
     for (at, setup) in setups.iter().enumerate() {
@@ -173,10 +188,7 @@ fn a_rebalance_hands_partitions_over_with_nothing_under_way() {
     await_all(&[&first], topics.partitions);
     let traffic = Traffic::start(&topics.transactions);
     let mut verdicts = Verdicts::of(&topics);
-    soon("verdicts", || {
-        verdicts.read();
-        verdicts.readings.iter().all(|reading| !reading.accepted.is_empty())
-    });
+    verdicts.await_each(&topics, slice::from_ref(&first));
     let second = Setup::new(&topics).start();
     await_all(&[&first, &second], topics.partitions);
     assert_eq!((first.running(), second.running()), (2, 2));

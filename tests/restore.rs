@@ -220,7 +220,7 @@ fn replay_that_comes_to_other_features_than_the_newest_verdict_is_told() {
     let off = || Setup::new(&topics).with("SENTRA__SNAPSHOTS__LOCATION", "off");
     let first = off().start();
     first.await_running(1, PATIENCE);
-    soon("all judged", || first.metric("sentra_events_total{kind=\"scored\"}") == Some(300.0));
+    soon("the owner record and all verdicts", || ends(&topics.verdicts, 1) == [301]);
     first.kill();
     let same = off().start();
     same.await_running(1, PATIENCE);
