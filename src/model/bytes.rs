@@ -7,7 +7,7 @@
 //! plan, and go through `evaluate`'s wider lanes.
 
 use super::evaluate::{Scores, read};
-use super::plan::{FeaturePlan, Node, Plan, bits};
+use super::plan::{Column, FeaturePlan, Node, Plan, bits};
 use crate::domain::features::Row;
 use std::borrow::Borrow;
 
@@ -26,6 +26,12 @@ const MOST_COLUMNS: usize = 32_767;
 /// The most leaves of a tree, and the planes of eight that they are in.
 const LEAVES: usize = 32;
 const PLANES: usize = LEAVES / 8;
+
+/// Trees whose leaves stay in the nearest cache while they are added lane by lane.
+const TREES_AT_ONCE: usize = 20;
+
+/// Lanes whose sums stay in registers meanwhile.
+const AT_ONCE: usize = 8;
 
 /// A tree's leaves in the order of this plan, as many as there can be.
 type Leaves = [f64; LEAVES];
@@ -171,7 +177,11 @@ impl BytePlan {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512bw,avx512vl")]
     fn raw_avx512(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
-        self.raw(plan, rows, out, |leaves, reached, sums| add_leaves_avx512(leaves, reached, sums));
+        self.raw(plan, rows, out, |trees, reached, sums| {
+            for (tree, reached) in trees.iter().zip(reached) {
+                add_leaves_avx512(&tree.leaves, reached, sums);
+            }
+        });
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -186,7 +196,7 @@ impl BytePlan {
         plan: &Plan,
         rows: &[impl Borrow<Row>],
         out: &mut Scores,
-        add_leaves: impl Fn(&Leaves, &Reached, &mut Sums),
+        add_leaves: impl Fn(&[ByteTree], &[Reached], &mut Sums),
     ) {
         // Each column, and behind them all each turned round.
         let mut ranks = vec![[0_i8; LANES]; 2 * plan.columns];
@@ -222,10 +232,26 @@ impl BytePlan {
                     *found += step * u16::from(below);
                 }
             }
+            let (mut nan, mut zero, mut ranked) = ([0_i8; LANES], [0_i8; LANES], [0_i8; LANES]);
+            for (((nan, zero), ranked), (value, found)) in
+                nan.iter_mut().zip(&mut zero).zip(&mut ranked).zip(values.iter().zip(&found))
+            {
+                (*nan, *zero, *ranked) = (ones(value.is_nan()), ones(*value == 0.0), byte(*found));
+            }
             for column in &feature.columns {
                 let to = &mut ranks[column.at()];
-                for ((to, value), rank) in to[..rows.len()].iter_mut().zip(&values).zip(&found) {
-                    *to = byte(column.see(*value, *rank));
+                match column {
+                    Column::Rank { when_nan, when_zero, .. } => {
+                        let (when_nan, when_zero) = (byte(*when_nan), byte(*when_zero));
+                        for (((to, rank), nan), zero) in to.iter_mut().zip(&ranked).zip(&nan).zip(&zero) {
+                            *to = (when_nan & nan) | (when_zero & zero) | (rank & !(nan | zero));
+                        }
+                    }
+                    Column::Set { .. } => {
+                        for (to, value) in to.iter_mut().zip(&values) {
+                            *to = byte(column.see(*value, 0));
+                        }
+                    }
                 }
             }
         }
@@ -238,28 +264,34 @@ impl BytePlan {
         ranks: &Ranks,
         sums: &mut Sums,
         all: &mut Vec<Reached>,
-        add_leaves: impl Fn(&Leaves, &Reached, &mut Sums),
+        add_leaves: impl Fn(&[ByteTree], &[Reached], &mut Sums),
     ) {
         all.reserve(self.trees.len());
         let mut from = 0;
-        for tree in &self.trees {
-            let mut planes = [[0_u8; LANES]; PLANES];
-            for (plane, to) in planes.iter_mut().zip(tree.marks) {
-                *plane = marked(&self.marks[from..to], ranks);
-                from = to;
+        for trees in self.trees.chunks(TREES_AT_ONCE) {
+            let first = all.len();
+            for tree in trees {
+                let mut planes = [[0_u8; LANES]; PLANES];
+                for (plane, to) in planes.iter_mut().zip(tree.marks) {
+                    *plane = marked(&self.marks[from..to], ranks);
+                    from = to;
+                }
+                all.push(reached(&planes));
             }
-            let reached = reached(&planes);
-            add_leaves(&tree.leaves, &reached, sums);
-            all.push(reached);
+            add_leaves(trees, &all[first..], sums);
         }
     }
 }
 
-/// Adds the leaf that each lane reached.
+/// Adds the leaves that each lane reached in some trees, in their order.
 #[inline(always)]
-fn add_leaves(leaves: &Leaves, reached: &Reached, sums: &mut Sums) {
-    for (sum, leaf) in sums.iter_mut().zip(reached) {
-        *sum += leaves[usize::from(*leaf) % LEAVES];
+fn add_leaves(trees: &[ByteTree], reached: &[Reached], sums: &mut Sums) {
+    for (at, sums) in sums.as_chunks_mut::<AT_ONCE>().0.iter_mut().enumerate() {
+        for (tree, reached) in trees.iter().zip(reached) {
+            for (sum, leaf) in sums.iter_mut().zip(&reached.as_chunks::<AT_ONCE>().0[at]) {
+                *sum += tree.leaves[usize::from(*leaf) % LEAVES];
+            }
+        }
     }
 }
 
