@@ -1,4 +1,5 @@
-//! A topic of a producer's, to which records are handed without being looked up by name, each: `rd_kafka_produce`.
+//! A topic of a producer's, to which records are handed without being looked up by name, each: `rd_kafka_produce`, or some
+//! at once: `rd_kafka_produce_batch`.
 //!
 //! The record's partition is given, its bytes are copied, and what becomes of it is told as of any other record.
 
@@ -63,6 +64,39 @@ impl<C: ProducerContext<DeliveryOpaque = usize> + 'static> Outlet<C> {
             )
         };
         if answer == 0 { Ok(()) } else { Err(last_error()) }
+    }
+
+    /// Hands over records without headers, keys and values, to one partition; what each met, in order. Once the client has no
+    /// room, or does not know the partition, it takes none that follow; one that is too large is passed over.
+    pub fn send_all(
+        &self,
+        partition: i32,
+        records: &[(Option<&[u8]>, &[u8])],
+        opaque: usize,
+    ) -> Vec<Result<(), RDKafkaErrorCode>> {
+        let message = |(key, value): &(Option<&[u8]>, &[u8])| sys::rd_kafka_message_t {
+            err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+            rkt: ptr::null_mut(),
+            partition,
+            payload: value.as_ptr().cast_mut().cast(),
+            len: value.len(),
+            key: key.map_or(ptr::null_mut(), |key| key.as_ptr().cast_mut().cast()),
+            key_len: key.map_or(0, <[u8]>::len),
+            offset: 0,
+            _private: ptr::without_provenance_mut::<c_void>(opaque),
+        };
+        let mut messages: Vec<sys::rd_kafka_message_t> = records.iter().map(message).collect();
+        let count = c_int::try_from(messages.len()).expect("fewer records than a queue holds");
+        // SAFETY: the topic lives; keys and values are only read, and copied before the call returns; of the messages it reads
+        // these fields, writes `err`, and keeps none.
+        unsafe {
+            sys::rd_kafka_produce_batch(self.topic.as_ptr(), partition, COPY, messages.as_mut_ptr(), count);
+        }
+        let answer = |message: sys::rd_kafka_message_t| match message.err {
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            error => Err(error.into()),
+        };
+        messages.into_iter().map(answer).collect()
     }
 
     /// The producer.

@@ -26,6 +26,9 @@ const QUEUE_RECORDS: &str = "2000000";
 /// The same in KiB.
 const QUEUE_KIB: &str = "1048576";
 
+/// librdkafka's `message.max.bytes` where nobody sets it.
+const MESSAGE_MAX_BYTES: usize = 1_000_000;
+
 /// How a shard's verdict producer is set; the benchmark's yardsticks take the same.
 pub(crate) fn producer_settings(config: &Config) -> ClientConfig {
     let mut client = producer_config(&config.kafka);
@@ -47,10 +50,22 @@ pub enum SendError {
     Refused(KafkaError),
 }
 
+impl From<RDKafkaErrorCode> for SendError {
+    fn from(code: RDKafkaErrorCode) -> Self {
+        match code {
+            // A producer beyond use is replaced, and its partitions are claimed anew (`Verdicts::fatal`).
+            RDKafkaErrorCode::QueueFull | RDKafkaErrorCode::Fatal => Self::Full,
+            code => Self::Refused(KafkaError::MessageProduction(code)),
+        }
+    }
+}
+
 /// A shard's verdict producer.
 pub struct Verdicts {
     outlet: Outlet<VerdictContext>,
     topic: String,
+    /// Keys and values of so many bytes together are far from being too large.
+    small: usize,
 }
 
 impl Verdicts {
@@ -64,10 +79,11 @@ impl Verdicts {
         Self::made(&settings, &config.topics.verdicts)
     }
 
-    fn made(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
+    pub(super) fn made(settings: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
         let producer: BaseProducer<VerdictContext> = settings.create_with_context(VerdictContext::default())?;
         tie(producer.client(), settings)?;
-        Ok(Self { outlet: Outlet::new(producer, topic)?, topic: topic.to_owned() })
+        let most = settings.get("message.max.bytes").and_then(|most| most.parse().ok()).unwrap_or(MESSAGE_MAX_BYTES);
+        Ok(Self { outlet: Outlet::new(producer, topic)?, topic: topic.to_owned(), small: most / 2 })
     }
 
     /// Hands one record to the producer.
@@ -94,11 +110,24 @@ impl Verdicts {
             let sent = self.outlet.producer().send(record.headers(headers));
             sent.map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))
         };
-        sent.map_err(|code| match code {
-            // A producer beyond use is replaced, and its partitions are claimed anew (`Verdicts::fatal`).
-            RDKafkaErrorCode::QueueFull | RDKafkaErrorCode::Fatal => SendError::Full,
-            code => SendError::Refused(KafkaError::MessageProduction(code)),
-        })
+        sent.map_err(SendError::from)
+    }
+
+    /// Whether a record is so small that its size is never why it is not taken.
+    pub fn fits(&self, key: Option<&[u8]>, value: &[u8]) -> bool {
+        key.unwrap_or_default().len() + value.len() <= self.small
+    }
+
+    /// Hands over records without headers that [`Verdicts::fits`] says yes to, keys and values, in order. What each met: behind
+    /// one that is not taken, none is.
+    pub fn send_all(
+        &self,
+        partition: i32,
+        generation: usize,
+        records: &[(Option<&[u8]>, &[u8])],
+    ) -> impl Iterator<Item = Result<(), SendError>> {
+        let answers = self.outlet.send_all(partition, records, generation);
+        answers.into_iter().map(|answer| answer.map_err(SendError::from))
     }
 
     /// Serves callbacks and moves acknowledgements into `to`, in order.
@@ -138,5 +167,7 @@ mod tests {
         let verdicts = Verdicts::made(&producer, &config.topics.verdicts).unwrap();
         assert!(verdicts.send(0, 1, None, b"x", &[]).is_ok());
         assert!(matches!(verdicts.send(0, 1, None, b"x", &[]), Err(SendError::Full)));
+        assert!(verdicts.fits(Some(&[b'1'; 13]), &[b'x'; 487]), "half of what may be sent");
+        assert!(!verdicts.fits(Some(&[b'1'; 13]), &[b'x'; 488]), "it is tried by itself");
     }
 }

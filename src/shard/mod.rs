@@ -23,6 +23,7 @@ mod poison;
 mod questions;
 mod recover;
 mod restore;
+mod run;
 mod slot;
 mod snapshots;
 mod step;
@@ -77,6 +78,7 @@ pub use poison::set_trap;
 pub(crate) use poison::{guarded, watch_panics};
 use recover::Recoveries;
 pub(crate) use restore::{found_at, read as read_snapshot, read_head};
+use run::Run;
 use slot::Slot;
 use snapshots::Snapshots;
 pub(crate) use step::record;
@@ -205,7 +207,7 @@ pub struct Shard {
 #[derive(Default)]
 struct Scratch {
     scores: Scores,
-    verdict: Vec<u8>,
+    run: Run,
 }
 
 impl Shard {

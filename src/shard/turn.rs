@@ -14,6 +14,7 @@ use super::{
     letters::DeadLetters,
     ownership::wall_time,
     poison::guarded,
+    run::Run,
     slot::{Held, Slot},
     step::{Pending, step},
 };
@@ -126,7 +127,7 @@ impl Shard {
                 decided_at_text: decided_at.text(),
                 processing_time_ms: whole_ms(scored - began),
                 tally,
-                buffer: &mut scratch.verdict,
+                run: &mut scratch.run,
             };
             writer.write_all(&pending, &scratch.scores, slots, letters, shared)?;
             let metrics = &shared.telemetry.metrics;
@@ -188,13 +189,32 @@ struct Writer<'w> {
     decided_at_text: TimeText,
     processing_time_ms: u64,
     tally: &'w mut Tally,
-    buffer: &'w mut Vec<u8>,
+    run: &'w mut Run,
 }
 
 impl Writer<'_> {
-    /// Writes the verdicts, `scores` being those of the batch's rows. One that the program fails on takes its partition's later
-    /// ones with it, and no other's.
+    /// Writes the verdicts, `scores` being those of the batch's rows, and hands them over. One that the program fails on takes
+    /// its partition's later ones with it, and no other's.
     fn write_all(
+        &mut self,
+        pending: &[Pending<'_>],
+        scores: &Scores,
+        slots: &mut Slots,
+        letters: &mut DeadLetters,
+        shared: &Shared,
+    ) -> Result<(), KafkaError> {
+        let written = self.write_each(pending, scores, slots, letters, shared);
+        self.hand_over(slots);
+        written
+    }
+
+    fn hand_over(&mut self, slots: &mut Slots) {
+        if let Some(slot) = self.run.partition().and_then(|partition| slots.get_mut(&partition)) {
+            self.run.hand_over(slot, self.verdicts);
+        }
+    }
+
+    fn write_each(
         &mut self,
         pending: &[Pending<'_>],
         scores: &Scores,
@@ -206,8 +226,11 @@ impl Writer<'_> {
         while at < pending.len() {
             let written = guarded(|| {
                 while let Some(one) = pending.get(at) {
-                    let offset = one.message.offset();
-                    let slot = slots.get_mut(&one.message.partition());
+                    let (partition, offset) = (one.message.partition(), one.message.offset());
+                    if !self.run.takes(partition) {
+                        self.hand_over(slots);
+                    }
+                    let slot = slots.get_mut(&partition);
                     if let Some(slot) = slot.filter(|slot| slot.is_whole_at(offset)) {
                         let letter = match &one.step {
                             Step::Invalid(invalid) => Some(letters.write(one.message, invalid)?),
@@ -240,14 +263,14 @@ impl Writer<'_> {
         let stamp = Stamp { source, decided_at: self.decided_at_text, processing_time_ms: self.processing_time_ms };
         let (emitted, key, institution) = match &one.step {
             Step::Judged(judged) => {
-                let emitted = self.emitter.judged(judged, score, &stamp, &mut slot.decisions, self.buffer);
+                let emitted = self.emitter.judged(judged, score, &stamp, &mut slot.decisions, self.run.room());
                 let transaction = judged.transaction();
                 (emitted, Some(transaction.phone.key()), transaction.institution_id.as_deref())
             }
             Step::Invalid(invalid) => {
                 self.tally.invalid(invalid.reason);
                 let misrouted = is_misrouted(invalid, partition, shared.partitions);
-                let emitted = self.emitter.invalid(invalid, misrouted, &stamp, self.buffer);
+                let emitted = self.emitter.invalid(invalid, misrouted, &stamp, self.run.room());
                 (emitted, None, invalid.read.institution_id.as_deref())
             }
         };
@@ -258,14 +281,14 @@ impl Writer<'_> {
         let key = key.as_ref().map_or(own_key, |key| Some(key.as_bytes()));
         self.count(&emitted, one.timestamp_ms);
         slot.previous = offset;
-        slot.produce(
-            self.verdicts,
-            offset,
-            key,
-            self.buffer,
-            if one.headed { trace(one.message) } else { Vec::new() },
-            letter,
-        );
+        let trace = if one.headed { trace(one.message) } else { Vec::new() };
+        let plain = letter.is_none() && trace.is_empty() && slot.held.is_empty();
+        if plain && self.verdicts.fits(key, self.run.room()) {
+            return self.run.gather(partition, offset, key);
+        }
+        let value = std::mem::take(self.run.room());
+        self.run.hand_over(slot, self.verdicts);
+        slot.produce(self.verdicts, offset, key, &value, trace, letter);
     }
 
     fn count(&mut self, emitted: &Emitted, timestamp_ms: Option<i64>) {
