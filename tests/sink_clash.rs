@@ -21,7 +21,7 @@ fn records(round: u32) -> Vec<Sent> {
 #[test]
 fn a_partition_whose_rows_are_stored_already_is_refused_alone_and_goes_on_when_it_is_set_right() {
     let (topics, database) = (Topics::create("sink-clash", PARTITIONS), TestDatabase::migrated());
-    let scorer = Setup::new(&topics).start();
+    let _scorer = Setup::new(&topics).start();
     let sink = || Setup::new(&topics).roles("sink").with("DATABASE_URL", &database.url).start();
     let first = sink();
     Sender::default().send_all(&topics.transactions, records(0).iter());
