@@ -79,6 +79,11 @@ impl Run {
                 slot.held.push_back(Held { source: *source, key, value, trace: Vec::new(), letter: None });
             }
         }
+        self.clear();
+    }
+
+    /// Gathers anew.
+    pub fn clear(&mut self) {
         self.count = 0;
     }
 }

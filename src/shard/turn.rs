@@ -209,8 +209,11 @@ impl Writer<'_> {
     }
 
     fn hand_over(&mut self, slots: &mut Slots) {
-        if let Some(slot) = self.run.partition().and_then(|partition| slots.get_mut(&partition)) {
-            self.run.hand_over(slot, self.verdicts);
+        let Some(partition) = self.run.partition() else { return };
+        match slots.get_mut(&partition) {
+            Some(slot) => self.run.hand_over(slot, self.verdicts),
+            // Whoever has it now judges them once more.
+            None => self.run.clear(),
         }
     }
 
