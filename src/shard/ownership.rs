@@ -149,14 +149,19 @@ impl Shard {
         self.doubt(ack.partition, from);
     }
 
-    /// The producer is beyond use: every partition is claimed anew with a new one.
+    /// The producer is beyond use: every partition is claimed anew with a new one. Of one that is on its way out nothing more
+    /// is written or settled, for what was under way is lost: the next owner judges it.
     pub(super) fn claim_all_anew(&mut self) {
         let partitions: Vec<i32> = self.slots.keys().copied().collect();
         for partition in partitions {
-            let stays = |slot: &Slot| matches!(slot.stage, Stage::Peerless | Stage::Refused | Stage::Leaving { .. });
-            if !self.slots.get(&partition).is_some_and(stays) {
-                self.stand_still(partition);
-                self.claim_anew(partition, Duration::from_secs(1));
+            let Some(slot) = self.slots.get_mut(&partition) else { continue };
+            match &mut slot.stage {
+                Stage::Peerless | Stage::Refused => {}
+                Stage::Leaving { clean } => *clean = false,
+                _ => {
+                    self.stand_still(partition);
+                    self.claim_anew(partition, Duration::from_secs(1));
+                }
             }
         }
     }

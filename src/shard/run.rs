@@ -67,10 +67,11 @@ impl Run {
 
     /// Hands all of them to the producer; `slot` is their partition's. From the first that is not taken on they are held.
     pub fn hand_over(&mut self, slot: &mut Slot, verdicts: &Verdicts) {
-        if self.count == 0 {
+        // Whatever happens on the way: nothing is handed over twice.
+        let gathered = &self.verdicts[..std::mem::take(&mut self.count)];
+        if gathered.is_empty() {
             return;
         }
-        let gathered = &self.verdicts[..self.count];
         let records: Vec<_> = gathered.iter().map(|one| (one.key(), one.value.as_slice())).collect();
         let answers = verdicts.send_all(slot.partition, slot.generation, &records);
         for (Gathered { source, value, .. }, ((key, _), answer)) in gathered.iter().zip(records.iter().zip(answers)) {
@@ -79,7 +80,6 @@ impl Run {
                 slot.held.push_back(Held { source: *source, key, value, trace: Vec::new(), letter: None });
             }
         }
-        self.clear();
     }
 
     /// Gathers anew.

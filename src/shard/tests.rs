@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     context::Ack,
     recover::Rival,
-    slot::{Slot, Stage},
+    slot::{Held, Slot, Stage},
     *,
 };
 use crate::{
@@ -108,4 +108,21 @@ fn asking_the_group_keeps_no_turn_waiting_however_long_its_answer_takes() {
         "it waited {:?} for a group that nobody answers for",
         began.elapsed()
     );
+}
+
+#[test]
+fn a_partition_on_its_way_out_whose_producer_is_beyond_use_sends_and_settles_nothing_more() {
+    let mut shard = shard();
+    go_live(&mut shard);
+    let held = Held { source: 1, key: None, value: b"v1".to_vec(), trace: Vec::new(), letter: None };
+    shard.slots.get_mut(&0).expect("it is owned").held.push_back(held);
+    shard.drain(vec![0]);
+    assert_eq!(shard.slots[&0].stage, Stage::Leaving { clean: true });
+    assert!(shard.slots[&0].is_busy(), "it is waited for");
+    // The verdict of 0 was purged: that of 1 would land behind the owner record, as if it were that of 0.
+    shard.claim_all_anew();
+    shard.release_held();
+    let slot = &shard.slots[&0];
+    assert_eq!((&slot.inflight, slot.held.len()), (&[0].into(), 1));
+    assert!(!slot.is_busy() && slot.checkpoint().is_none(), "the next owner judges both");
 }
