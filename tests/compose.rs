@@ -222,7 +222,12 @@ fn the_image_runs_the_program_itself_as_nobody_in_particular() {
     let last: Vec<&str> = dockerfile.split("\nFROM ").last().expect("stages").lines().collect();
     assert!(last[0].starts_with("gcr.io/distroless/cc-"), "{}", last[0]);
     assert!(last.contains(&"USER nonroot"));
-    assert!(dockerfile.contains("cargo chef cook --release --locked"));
+    // Dependencies and program by one profile, or the first layer would be of no use.
+    for step in
+        ["cargo chef cook --profile dist --locked", "cargo build --profile dist --locked", "cp target/dist/sentra "]
+    {
+        assert!(dockerfile.contains(step), "{step}");
+    }
     let program = "/opt/sentra/bin/sentra";
     assert!(last.contains(&format!("ENTRYPOINT [\"{program}\"]").as_str()));
     assert_eq!(words("sentra", "test"), ["CMD", program, "health"], "without a shell only the program can be asked");
