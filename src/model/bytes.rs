@@ -360,54 +360,5 @@ fn byte(rank: u16) -> i8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::forest::Forest;
-
-    #[test]
-    fn bytes_compare_as_the_ranks_they_stand_for() {
-        for (low, high) in [(0, 1), (127, 128), (253, 254), (254, u16::MAX)] {
-            assert!(byte(low) < byte(high), "{low} {high}");
-        }
-    }
-
-    #[test]
-    fn the_default_model_has_a_byte_plan_and_every_processor_gives_its_bits() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-        let model = crate::model::folder::Model::load(&root).unwrap();
-        let forest: &Forest = &model.forest;
-        let plan = forest.plan.bytes.as_ref().expect("the default model's thresholds are coarse");
-        let value = |row: usize, at: usize| match (row * 31 + at * 17) % 13 {
-            0 => f64::NAN,
-            other => (other * (row % 7)) as f64 / 3.0,
-        };
-        let rows: Vec<Row> = (0..LANES).map(|row| std::array::from_fn(|at| value(row, at))).collect();
-        let (mut portable, mut chosen) = (Scores::default(), Scores::default());
-        plan.raw(&forest.plan, &rows, &mut portable, add_leaves);
-        plan.raw_on_this_processor(&forest.plan, &rows, &mut chosen);
-        let alone: Vec<f64> = rows.iter().map(|row| forest.raw_one(row)).collect();
-        assert_eq!((&portable.raw, &chosen.raw), (&alone, &alone));
-        assert_eq!(portable.reached, chosen.reached);
-    }
-
-    #[test]
-    fn a_scored_row_is_explained_as_it_is_alone() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-        let forest = crate::model::folder::Model::load(&root).unwrap().forest;
-        let value =
-            |row: usize, at: usize| if (row + at).is_multiple_of(11) { f64::NAN } else { (row * (at + 3) % 97) as f64 };
-        let rows: Vec<Row> = (0..2 * LANES + 3).map(|row| std::array::from_fn(|at| value(row, at))).collect();
-        let mut scores = Scores::default();
-        forest.score(&rows[..LANES], &mut scores);
-        forest.score(&rows, &mut scores);
-        for (at, row) in rows.iter().enumerate() {
-            // The last few were scored one by one, and their leaves are not known.
-            assert_eq!(scores.of(at).reached(forest.num_trees()).is_some(), at < 2 * LANES);
-            let (mut explained, mut alone) = (*row, *row);
-            forest.explain(row, &scores.of(at), &mut explained);
-            forest.contributions(row, &mut alone);
-            assert_eq!((scores.of(at).raw, explained), (forest.raw_one(row), alone));
-        }
-        assert!(scores.of(rows.len()).raw.is_nan());
-    }
-}
+#[path = "bytes_tests.rs"]
+mod tests;
