@@ -13,7 +13,7 @@ use common::{
     delete_records,
     line::{Setup, Topics, soon},
     produce::{Sender, Sent, good},
-    records::{Follower, Reading, Record, ends, timeless},
+    records::{Follower, Reading, Record, await_written, ends, timeless},
 };
 use sentra::engine::snapshot::{Frame, FrameKind, FrameReader, FrameWriter, Head};
 
@@ -220,7 +220,7 @@ fn replay_that_comes_to_other_features_than_the_newest_verdict_is_told() {
     let off = || Setup::new(&topics).with("SENTRA__SNAPSHOTS__LOCATION", "off");
     let first = off().start();
     first.await_running(1, PATIENCE);
-    soon("the owner record and all verdicts", || ends(&topics.verdicts, 1) == [301]);
+    await_written(&topics, 300);
     first.kill();
     let same = off().start();
     same.await_running(1, PATIENCE);

@@ -10,7 +10,7 @@ use common::{
     line::{Sentra, Setup, Topics, soon, until},
     postgres::{TestDatabase, authority},
     produce::{Sender, Sent, good},
-    records::ends,
+    records::await_written,
     rows::{accepted, assert_equal, await_stored, count, log_of},
 };
 use sentra::{
@@ -288,8 +288,8 @@ fn verdicts_deleted_before_their_partition_was_first_met_are_told_once_and_count
     let sent: Vec<Sent> = (0..20).map(|number| good(number, &format!("M-{number}"))).collect();
     Sender::default().send_all(&topics.transactions, sent.iter());
     soon("all judged", || scorer.metric("sentra_events_total{kind=\"scored\"}") == Some(20.0));
-    // Judged is not written: what is not there yet cannot be deleted.
-    soon("all written", || ends(&topics.verdicts, 1) == [21]);
+    // What is not there yet cannot be deleted.
+    await_written(&topics, 20);
     // The owner record, and five verdicts.
     delete_records(&topics.verdicts, 0, 6);
     let sink = || with_database(Setup::new(&topics).roles("sink"), &database).start();

@@ -7,7 +7,7 @@ use common::{
     line::{Setup, Topics, soon, until},
     postgres::TestDatabase,
     produce::{Sender, Sent, good},
-    records::ends,
+    records::await_written,
     rows::{accepted, assert_equal, await_stored},
 };
 
@@ -33,8 +33,7 @@ fn a_partition_whose_rows_are_stored_already_is_refused_alone_and_goes_on_when_i
     );
     let second = sink();
     Sender::default().send_all(&topics.transactions, records(1).iter());
-    let written = i64::from(PARTITIONS) + 120;
-    soon("owner records and all verdicts", || ends(&topics.verdicts, PARTITIONS).iter().sum::<i64>() == written);
+    await_written(&topics, 120);
     let wanted = accepted(&topics.verdicts, PARTITIONS).keys().filter(|(partition, _)| *partition != 1).count();
     let others = "SELECT count(*) FROM sentra.verdicts WHERE partition <> 1";
     let what = || format!("the others' rows\n{}", second.log());

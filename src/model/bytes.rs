@@ -241,6 +241,7 @@ impl BytePlan {
             for column in &feature.columns {
                 let to = &mut ranks[column.at()];
                 match column {
+                    // [`Column::see`], for all lanes at once.
                     Column::Rank { when_nan, when_zero, .. } => {
                         let (when_nan, when_zero) = (byte(*when_nan), byte(*when_zero));
                         for (((to, rank), nan), zero) in to.iter_mut().zip(&ranked).zip(&nan).zip(&zero) {

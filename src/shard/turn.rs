@@ -203,29 +203,7 @@ impl Writer<'_> {
         letters: &mut DeadLetters,
         shared: &Shared,
     ) -> Result<(), KafkaError> {
-        let written = self.write_each(pending, scores, slots, letters, shared);
-        self.hand_over(slots);
-        written
-    }
-
-    fn hand_over(&mut self, slots: &mut Slots) {
-        let Some(partition) = self.run.partition() else { return };
-        match slots.get_mut(&partition) {
-            Some(slot) => self.run.hand_over(slot, self.verdicts),
-            // Whoever has it now judges them once more.
-            None => self.run.clear(),
-        }
-    }
-
-    fn write_each(
-        &mut self,
-        pending: &[Pending<'_>],
-        scores: &Scores,
-        slots: &mut Slots,
-        letters: &mut DeadLetters,
-        shared: &Shared,
-    ) -> Result<(), KafkaError> {
-        let mut at = 0;
+        let (mut at, mut outcome) = (0, Ok(()));
         while at < pending.len() {
             let written = guarded(|| {
                 while let Some(one) = pending.get(at) {
@@ -246,7 +224,10 @@ impl Writer<'_> {
                 Ok(())
             });
             match (written, pending.get(at)) {
-                (Ok(written), _) => return written,
+                (Ok(written), _) => {
+                    outcome = written;
+                    break;
+                }
                 (Err(place), Some(one)) => {
                     if let Some(slot) = slots.get_mut(&one.message.partition()) {
                         slot.crashed(one.message.offset(), place);
@@ -256,7 +237,17 @@ impl Writer<'_> {
                 (Err(_), None) => {}
             }
         }
-        Ok(())
+        self.hand_over(slots);
+        outcome
+    }
+
+    fn hand_over(&mut self, slots: &mut Slots) {
+        let Some(partition) = self.run.partition() else { return };
+        match slots.get_mut(&partition) {
+            Some(slot) => self.run.hand_over(slot, self.verdicts),
+            // Whoever has it now judges them once more.
+            None => self.run.clear(),
+        }
     }
 
     fn write(&mut self, slot: &mut Slot, one: &Pending<'_>, score: Score<'_>, letter: Option<u64>, shared: &Shared) {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::{
     PATIENCE, client, kafka,
+    line::{Topics, soon},
     schemas::{DEAD_LETTER, VERDICT, assert_valid},
 };
 
@@ -144,6 +145,12 @@ pub fn ends(topic: &str, partitions: i32) -> Vec<i64> {
     let consumer: BaseConsumer = client(&[("bootstrap.servers", kafka())]).create().expect("a consumer");
     let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).expect("the ends").1;
     (0..partitions).map(end).collect()
+}
+
+/// Waits until the verdicts of so many records are written, behind one owner record a partition: what is judged may not be yet.
+pub fn await_written(topics: &Topics, records: i64) {
+    let written = i64::from(topics.partitions) + records;
+    soon("all written", || ends(&topics.verdicts, topics.partitions).iter().sum::<i64>() == written);
 }
 
 /// What the rule reads of a verdict or owner record.
