@@ -3,6 +3,7 @@
 //! The state after offset n is a pure function of the rules and of records 0..=n. No clock, no randomness, no batch
 //! boundary, no other partition and no model enters; when the sweep runs never shows.
 
+mod judged;
 mod replay;
 
 use std::sync::Arc;
@@ -12,11 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::phones::{Found, Phones};
 use crate::domain::{
     decode::{Habits, decode_by},
-    features::{self, FEATURES, Row},
+    features,
     flags::Flags,
     history::{Footprint, History, Observed},
-    identity::{Identities, LogId, Subject},
-    invalid::Invalid,
+    identity::LogId,
     partitioner::partition_of,
     place,
     ring::{Event, Money},
@@ -25,6 +25,8 @@ use crate::domain::{
     time::{DAY_MS, EventTimeMs},
     transaction::{Record, Transaction, TransactionType},
 };
+use judged::Met;
+pub use judged::{Judged, Judgement, Read, Step};
 
 /// Profiles rebuilt from a log whose head is gone are incomplete for this long.
 const PROFILE_WARMING_MS: i64 = 30 * DAY_MS;
@@ -73,87 +75,10 @@ pub enum Reach {
     Since(Option<i64>),
 }
 
-/// What a record turned out to be.
-#[derive(Debug)]
-pub enum Step<'a> {
-    /// A transaction, judged.
-    Judged(Judged<'a>),
-    /// No transaction; nothing changed.
-    Invalid(Box<Invalid>),
-}
-
-/// A transaction with all that its verdict needs besides a score.
-#[derive(Debug)]
-pub struct Judged<'a> {
-    /// Input offset.
-    pub offset: i64,
-    /// t: the timestamp, clamped.
-    pub event_time: EventTimeMs,
-    /// What it is.
-    pub judgement: Judgement,
-    /// What was unusual.
-    pub flags: Flags,
-    content: Box<Content<'a>>,
-}
-
-impl<'a> Judged<'a> {
-    /// The transaction.
-    pub fn transaction(&self) -> &Transaction<'a> {
-        &self.content.transaction
-    }
-
-    /// Its features.
-    pub fn row(&self) -> &Row {
-        &self.content.row
-    }
-}
-
-/// What a transaction is to its windows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judgement {
-    /// Inserted.
-    Scored,
-    /// Too old to be inserted.
-    Late,
-    /// Its id stands for another payment, at this offset.
-    Conflict {
-        /// The offset of the payment that has the id.
-        original: i64,
-    },
-    /// The same payment as at this offset.
-    Duplicate {
-        /// The original's offset.
-        original: i64,
-    },
-}
-
-/// A record as read: all that can be known of it without the state.
-#[derive(Debug)]
-pub struct Read<'a> {
-    offset: i64,
-    timestamp_ms: Option<i64>,
-    content: Result<Box<Content<'a>>, Box<Invalid>>,
-}
-
-/// A transaction with its identities and, once it is judged, its features: all that is large, in one place, while what points
-/// to it goes from step to step.
-#[derive(Debug)]
-struct Content<'a> {
-    transaction: Transaction<'a>,
-    ids: Identities,
-    geo: Option<place::GeoPoint>,
-    subject: Subject,
-    /// Where its phone's history was when last looked for.
-    hint: Option<Found>,
-    row: Row,
-}
-
-/// One readable record on its way through the step.
+/// One readable record as it meets the state.
 struct Arrival {
     event: Event,
-    geo: Option<place::GeoPoint>,
-    subject: Subject,
-    hint: Option<Found>,
+    met: Met,
     as_of: i64,
     watermark: i64,
 }
@@ -194,21 +119,22 @@ impl Partition {
 
     /// The first part of [`Partition::step`], which neither asks nor changes the state: any number of records may be read ahead.
     pub fn read<'a>(&mut self, record: &Record<'a>) -> Read<'a> {
-        let content = decode_by(&mut self.habits, record, &self.rules).map(|transaction| self.content(transaction));
+        let decoded = decode_by(&mut self.habits, record, &self.rules);
+        let content = decoded.map(|transaction| self.unjudged(record.offset, transaction));
         Read { offset: record.offset, timestamp_ms: record.timestamp_ms, content }
     }
 
     /// Looks for the history that a record is about to meet. Never shows in any result.
     pub fn look_for(&self, read: &mut Read<'_>) {
         if let Ok(content) = &mut read.content {
-            content.hint = self.phones.find(&content.subject);
+            content.met.hint = self.phones.find(&content.met.subject);
         }
     }
 
     /// Has the memory fetched that [`Partition::apply`] will touch, so that several records wait for theirs together.
     /// Never shows in any result.
     pub fn fetch(&self, read: &Read<'_>) {
-        if let Ok(Content { hint: Some(found), ids, .. }) = read.content.as_deref() {
+        if let Ok(Met { hint: Some(found), ids, .. }) = read.content.as_ref().map(|content| &content.met) {
             self.phones.fetch(*found, ids);
         }
     }
@@ -217,7 +143,7 @@ impl Partition {
     pub fn apply<'a>(&mut self, read: Read<'a>) -> Step<'a> {
         self.skip(read.offset);
         match read.content {
-            Ok(content) => Step::Judged(self.judge(content, read.offset, read.timestamp_ms)),
+            Ok(content) => Step::Judged(self.judge(content, read.timestamp_ms)),
             Err(invalid) => Step::Invalid(invalid),
         }
     }
@@ -228,15 +154,15 @@ impl Partition {
     }
 
     /// [`Partition::step`] without its decoding, to be measured apart: `transaction` is what `record` decodes to.
-    pub fn step_decoded<'a>(&mut self, transaction: Transaction<'a>, record: &Record<'_>) -> Judged<'a> {
-        let content = self.content(transaction);
-        self.judge(content, record.offset, record.timestamp_ms)
+    pub fn step_decoded<'a>(&mut self, transaction: Transaction<'a>, record: &Record<'_>) -> Box<Judged<'a>> {
+        let unjudged = self.unjudged(record.offset, transaction);
+        self.judge(unjudged, record.timestamp_ms)
     }
 
-    fn judge<'a>(&mut self, mut content: Box<Content<'a>>, offset: i64, timestamp_ms: Option<i64>) -> Judged<'a> {
-        self.next = offset + 1;
-        let arrival = self.arrive(&content, offset, timestamp_ms);
-        let transaction = &content.transaction;
+    fn judge<'a>(&mut self, mut judged: Box<Judged<'a>>, timestamp_ms: Option<i64>) -> Box<Judged<'a>> {
+        self.next = judged.offset + 1;
+        let arrival = self.arrive(&judged, timestamp_ms);
+        let transaction = &judged.transaction;
         let mut flags = Flags::default();
         flags.set(Flags::TIME_ADJUSTED, arrival.event.t != transaction.timestamp.0);
         flags.set(Flags::FOREIGN_CURRENCY, transaction.currency != self.rules.home_currency);
@@ -259,12 +185,13 @@ impl Partition {
         flags.set(Flags::OUT_OF_ORDER, profile.is_some_and(|profile| event.t < profile.newest));
         flags.set(Flags::SATURATED, observed.saturated);
         let profile = profile.filter(|_| profiles_complete);
-        content.row = row::compute(transaction, event, arrival.geo, &observed.windows, profile, rules);
+        judged.row = row::compute(transaction, event, arrival.met.geo, &observed.windows, profile, rules);
+        (judged.event_time, judged.judgement, judged.flags) = (EventTimeMs(event.t), judgement, flags);
         if judgement == Judgement::Scored {
             // The row has the log amount wherever the amount enters sums and means.
-            arrival.enter(&mut self.phones, found, Some(content.row[features::LOG_AMOUNT]), rules);
+            arrival.enter(&mut self.phones, found, Some(judged.row[features::LOG_AMOUNT]), rules);
         }
-        Judged { offset, event_time: EventTimeMs(event.t), judgement, flags, content }
+        judged
     }
 
     /// The next offset this state expects: all records below it are applied.
@@ -311,26 +238,23 @@ impl Partition {
 
     /// Hashes the identities.
     #[inline(always)]
-    fn content<'a>(&self, transaction: Transaction<'a>) -> Box<Content<'a>> {
+    fn unjudged<'a>(&self, offset: i64, transaction: Transaction<'a>) -> Box<Judged<'a>> {
         let mut room = place::room();
         let folded = transaction.location.as_deref().map(|name| place::fold(name, &mut room));
         let log = &self.place.log;
         let institution = transaction.institution_id.as_deref().filter(|_| self.rules.scope == Scope::Institution);
-        let room = Box::new_uninit();
-        let content = Content {
+        let met = Met {
             ids: log.identities(&transaction, folded.as_deref()),
             geo: transaction.geo.or_else(|| folded.as_deref().and_then(place::lookup)),
             subject: log.subject(transaction.phone, institution),
             hint: None,
-            transaction,
-            row: [f64::NAN; FEATURES],
         };
-        Box::write(room, content)
+        Judged::unjudged(offset, transaction, met)
     }
 
     /// Clamps the time and raises the watermark.
-    fn arrive(&mut self, content: &Content<'_>, offset: i64, timestamp_ms: Option<i64>) -> Arrival {
-        let transaction = &content.transaction;
+    fn arrive(&mut self, unjudged: &Judged<'_>, timestamp_ms: Option<i64>) -> Arrival {
+        let Judged { offset, transaction, met, .. } = unjudged;
         let latest = timestamp_ms.zip(self.rules.max_future_ms).map(|(at, future)| at.saturating_add(future));
         let t = latest.map_or(transaction.timestamp.0, |latest| transaction.timestamp.0.min(latest.max(0)));
         let watermark = self.watermark.map_or(t, |wm| wm.max(t));
@@ -341,10 +265,8 @@ impl Partition {
         let reversal = transaction.transaction_type == Some(TransactionType::Reversal);
         let money = Money::new(transaction.amount, transaction.currency, reversal);
         Arrival {
-            event: Event { t, offset, ids: content.ids, money },
-            geo: content.geo,
-            subject: content.subject,
-            hint: content.hint,
+            event: Event { t, offset: *offset, ids: met.ids, money },
+            met: *met,
             as_of: t.max(watermark - self.rules.lateness_ms),
             watermark,
         }
@@ -377,19 +299,19 @@ impl Arrival {
     fn enter(&self, phones: &mut Phones, found: Option<Found>, log: Option<f64>, rules: &Rules) {
         let history = match found {
             Some(found) => phones.at(found),
-            None => phones.add(self.subject, History::starting(&self.event)),
+            None => phones.add(self.met.subject, History::starting(&self.event)),
         };
-        history.insert(&self.event, self.geo, log, rules);
+        history.insert(&self.event, self.met.geo, log, rules);
     }
 }
 
 /// Where the history of the arrival's phone is, pruned; one silent for H counts as absent.
 fn known(phones: &mut Phones, arrival: &Arrival, rules: &Rules) -> Option<Found> {
-    let found = phones.find_from(arrival.hint, &arrival.subject)?;
+    let found = phones.find_from(arrival.met.hint, &arrival.met.subject)?;
     if keep(phones.at(found), arrival.watermark, rules) {
         return Some(found);
     }
-    phones.remove(&arrival.subject, arrival.event.offset);
+    phones.remove(&arrival.met.subject, arrival.event.offset);
     None
 }
 

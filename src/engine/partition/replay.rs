@@ -9,9 +9,9 @@ impl Partition {
     pub fn replay(&mut self, record: &Record<'_>) -> Option<EventTimeMs> {
         self.next = record.offset + 1;
         let content = self.read(record).content.ok()?;
-        let arrival = self.arrive(&content, record.offset, record.timestamp_ms);
+        let arrival = self.arrive(&content, record.timestamp_ms);
         let rules = &*self.rules;
-        if self.phones.holds(&arrival.subject, record.offset) {
+        if self.phones.holds(&arrival.met.subject, record.offset) {
             return Some(EventTimeMs(arrival.event.t));
         }
         let found = known(&mut self.phones, &arrival, rules);
@@ -26,7 +26,7 @@ impl Partition {
     /// incomplete, or a snapshot's copy holds the record already.
     pub fn replay_digest(&mut self, record: &Record<'_>) -> (Option<EventTimeMs>, Option<Digest>) {
         let read = self.read(record);
-        if read.content.as_ref().is_ok_and(|content| self.phones.holds(&content.subject, record.offset)) {
+        if read.content.as_ref().is_ok_and(|content| self.phones.holds(&content.met.subject, record.offset)) {
             return (self.replay(record), None);
         }
         match self.apply(read) {
