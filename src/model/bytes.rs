@@ -8,17 +8,12 @@
 
 use super::evaluate::{Scores, read};
 use super::plan::{Column, FeaturePlan, Node, Plan, bits};
+use super::thresholds::{MOST_THRESHOLDS, Thresholds};
 use crate::domain::features::Row;
 use std::borrow::Borrow;
 
 /// Rows that go through the trees together.
 pub(super) const LANES: usize = 64;
-
-/// The most thresholds of a feature: ranks 0..=254, and 255 for what goes right at every split.
-const MOST_THRESHOLDS: usize = 254;
-
-/// Room for them, a power of two.
-const THRESHOLDS: usize = 256;
 
 /// The most columns: each is there twice, and numbered in 16 bits.
 const MOST_COLUMNS: usize = 32_767;
@@ -48,8 +43,8 @@ type Ranks = [[i8; LANES]];
 /// The compiled splits of a forest of small trees over coarse thresholds.
 #[derive(Clone, Debug)]
 pub(super) struct BytePlan {
-    /// Each feature's thresholds, filled up with infinity, above which nothing is; and how many steps their search takes.
-    thresholds: Vec<([f64; THRESHOLDS], u32)>,
+    /// Each feature's.
+    thresholds: Vec<Thresholds>,
     trees: Vec<ByteTree>,
     marks: Vec<Mark>,
     /// Each tree's leaves as the plan numbers them: asked for seldom, so apart from what every row reads.
@@ -152,32 +147,32 @@ impl BytePlan {
             trees.push(ByteTree { marks: ends, leaves: own.map(|leaf| plan.leaves[leaf as usize]) });
             numbers.push(own);
         }
-        let padded = |feature: &FeaturePlan| {
-            let own = &feature.thresholds;
-            let steps = (own.len() + 1).next_power_of_two().ilog2();
-            (std::array::from_fn(|at| own.get(at).copied().unwrap_or(f64::INFINITY)), steps)
-        };
-        Some(Self { thresholds: plan.features.iter().map(padded).collect(), trees, marks, numbers })
+        let thresholds = plan.features.iter().map(|feature| Thresholds::of(&feature.thresholds)).collect();
+        Some(Self { thresholds, trees, marks, numbers })
     }
 
     /// Appends the scores of at most [`LANES`] rows and the leaves that they reached, by the vectors this processor has: the
     /// same code, the same bits.
     pub(super) fn raw_on_this_processor(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
+        if is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("popcnt")
+        {
             // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
             return unsafe { self.raw_avx512(plan, rows, out) };
         } else if is_x86_feature_detected!("avx2") {
             // SAFETY: as above.
             return unsafe { self.raw_avx2(plan, rows, out) };
         }
-        self.raw(plan, rows, out, add_leaves);
+        self.raw(plan, rows, out, Thresholds::below, add_leaves);
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512bw,avx512vl")]
+    #[target_feature(enable = "avx512bw,avx512vl,popcnt")]
     fn raw_avx512(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
-        self.raw(plan, rows, out, |trees, reached, sums| {
+        let below = |thresholds: &Thresholds, values: &_, found: &mut _| thresholds.below_avx512(values, found);
+        self.raw(plan, rows, out, below, |trees, reached, sums| {
             for (tree, reached) in trees.iter().zip(reached) {
                 add_leaves_avx512(&tree.leaves, reached, sums);
             }
@@ -187,7 +182,7 @@ impl BytePlan {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     fn raw_avx2(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
-        self.raw(plan, rows, out, add_leaves);
+        self.raw(plan, rows, out, Thresholds::below, add_leaves);
     }
 
     #[inline(always)]
@@ -196,12 +191,13 @@ impl BytePlan {
         plan: &Plan,
         rows: &[impl Borrow<Row>],
         out: &mut Scores,
+        below: impl Fn(&Thresholds, &[f64], &mut [u16]),
         add_leaves: impl Fn(&[ByteTree], &[Reached], &mut Sums),
     ) {
         // Each column, and behind them all each turned round.
         let mut ranks = vec![[0_i8; LANES]; 2 * plan.columns];
         let (upright, turned) = ranks.split_at_mut(plan.columns);
-        self.rank(plan, rows, upright);
+        self.rank(plan, rows, below, upright);
         for (turned, upright) in turned.as_flattened_mut().iter_mut().zip(upright.as_flattened()) {
             *turned = !upright;
         }
@@ -216,22 +212,22 @@ impl BytePlan {
         self.numbers.iter().zip(reached).map(|(numbers, leaf)| numbers[leaf] as usize).collect()
     }
 
-    /// Tells each column what it sees of each row. All rows search a feature's thresholds in step, so that their loads
-    /// overlap.
+    /// Tells each column what it sees of each row.
     #[inline(always)]
-    fn rank(&self, plan: &Plan, rows: &[impl Borrow<Row>], ranks: &mut Ranks) {
-        for (feature, (thresholds, steps)) in plan.features.iter().zip(&self.thresholds) {
+    fn rank(
+        &self,
+        plan: &Plan,
+        rows: &[impl Borrow<Row>],
+        below: impl Fn(&Thresholds, &[f64], &mut [u16]),
+        ranks: &mut Ranks,
+    ) {
+        for (feature, thresholds) in plan.features.iter().zip(&self.thresholds) {
             let mut values = [0.0; LANES];
             for (value, row) in values.iter_mut().zip(rows) {
                 *value = read(row.borrow()[feature.feature]);
             }
             let mut found = [0_u16; LANES];
-            for step in (0..*steps).rev().map(|bit| 1_u16 << bit) {
-                for (found, value) in found[..rows.len()].iter_mut().zip(&values) {
-                    let below = thresholds[usize::from(*found + step - 1) % THRESHOLDS] < *value;
-                    *found += step * u16::from(below);
-                }
-            }
+            below(thresholds, &values[..rows.len()], &mut found[..rows.len()]);
             let (mut nan, mut zero, mut ranked) = ([0_i8; LANES], [0_i8; LANES], [0_i8; LANES]);
             for (((nan, zero), ranked), (value, found)) in
                 nan.iter_mut().zip(&mut zero).zip(&mut ranked).zip(values.iter().zip(&found))

@@ -22,7 +22,7 @@ fn the_default_model_has_a_byte_plan_and_every_processor_gives_its_bits() {
     };
     let rows: Vec<Row> = (0..LANES).map(|row| std::array::from_fn(|at| value(row, at))).collect();
     let (mut portable, mut chosen) = (Scores::default(), Scores::default());
-    plan.raw(&forest.plan, &rows, &mut portable, add_leaves);
+    plan.raw(&forest.plan, &rows, &mut portable, Thresholds::below, add_leaves);
     plan.raw_on_this_processor(&forest.plan, &rows, &mut chosen);
     let alone: Vec<f64> = rows.iter().map(|row| forest.raw_one(row)).collect();
     assert_eq!((&portable.raw, &chosen.raw), (&alone, &alone));

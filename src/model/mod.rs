@@ -19,3 +19,4 @@ pub mod scaling;
 pub mod score_map;
 pub mod scorer;
 mod text;
+mod thresholds;
