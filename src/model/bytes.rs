@@ -8,6 +8,8 @@
 
 use super::evaluate::{Scores, read};
 use super::plan::{Column, FeaturePlan, Node, Plan, bits};
+#[cfg(target_arch = "x86_64")]
+use super::thresholds::has_avx512;
 use super::thresholds::{MOST_THRESHOLDS, Thresholds};
 use crate::domain::features::Row;
 use std::borrow::Borrow;
@@ -44,7 +46,7 @@ type Ranks = [[i8; LANES]];
 #[derive(Clone, Debug)]
 pub(super) struct BytePlan {
     /// Each feature's.
-    thresholds: Vec<Thresholds>,
+    pub(super) thresholds: Vec<Thresholds>,
     trees: Vec<ByteTree>,
     marks: Vec<Mark>,
     /// Each tree's leaves as the plan numbers them: asked for seldom, so apart from what every row reads.
@@ -155,10 +157,7 @@ impl BytePlan {
     /// same code, the same bits.
     pub(super) fn raw_on_this_processor(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("popcnt")
-        {
+        if has_avx512() {
             // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
             return unsafe { self.raw_avx512(plan, rows, out) };
         } else if is_x86_feature_detected!("avx2") {

@@ -4,11 +4,14 @@
 //! trees in step, so that their loads overlap. Many rows go through each tree together: every split tells, for
 //! all rows at once, which leaves are out, and the first leaf left is the one reached (QuickScorer, Lucchese et al.,
 //! SIGIR 2015, turned from one row and many trees to one tree and many rows). The compiler vectorises that loop: once
-//! for any processor, once for those with AVX2, chosen at run time. Most models fit the narrower lanes of `bytes`.
+//! for any processor, once for those with AVX2, chosen at run time. Most models fit the narrower lanes of `bytes`. With AVX-512
+//! one row asks all splits of a tree at once instead of walking (`alone`).
 
 use super::bytes::Reached;
 use super::forest::Forest;
 use super::plan::{Plan, TreePlan};
+#[cfg(target_arch = "x86_64")]
+use super::thresholds::{Thresholds, has_avx512};
 use crate::domain::features::Row;
 use std::borrow::Borrow;
 
@@ -20,14 +23,15 @@ const WALK_LANES: usize = 8;
 /// Steps between two looks at whether all of them have arrived: each look costs a branch that is hard to foresee.
 const STEPS_A_LOOK: usize = 3;
 /// The most columns whose ranks are kept on the stack; a model of numerical features has at most 48 in practice.
-const STACK_COLUMNS: usize = 64;
+pub(super) const STACK_COLUMNS: usize = 64;
 
 /// The most rows that go through the trees together.
 const TOGETHER: usize = super::bytes::LANES;
 /// Lanes come in this many, so that vectors have no rest.
 const LANE_STEP: usize = 8;
-/// Fewer rows than this are walked one by one: going through all splits has a price of its own.
+/// Fewer rows than this go one by one: what all rows together cost, any number of them costs. With AVX-512 one row costs less.
 const FEWEST_TOGETHER: usize = 5;
+const FEWEST_TOGETHER_AVX512: usize = 16;
 
 impl Forest {
     /// The raw score of one row.
@@ -51,8 +55,9 @@ impl Forest {
     /// The same, with what is known afterwards of how the scores came about.
     pub fn score(&self, rows: &[impl Borrow<Row>], out: &mut Scores) {
         out.clear();
+        let fewest = if self.plan.goes_alone() { FEWEST_TOGETHER_AVX512 } else { FEWEST_TOGETHER };
         for rows in rows.chunks(TOGETHER) {
-            if rows.len() < FEWEST_TOGETHER {
+            if rows.len() < fewest {
                 out.raw.extend(rows.iter().map(|row| self.raw_one(row.borrow())));
             } else if let Some(bytes) = &self.plan.bytes {
                 bytes.raw_on_this_processor(&self.plan, rows, out);
@@ -108,21 +113,47 @@ impl Score<'_> {
 }
 
 impl Plan {
-    /// Tells each column what it sees of a row.
-    #[inline]
-    fn see(&self, row: &Row, mut tell: impl FnMut(usize, u16)) {
-        for feature in &self.features {
+    /// Tells each column what it sees of a row; `rank` finds a value's among the thresholds of the feature at a place.
+    #[inline(always)]
+    fn see(&self, row: &Row, rank: impl Fn(usize, f64) -> u16, mut tell: impl FnMut(usize, u16)) {
+        for (at, feature) in self.features.iter().enumerate() {
             let value = read(row[feature.feature]);
-            let rank = feature.rank(value);
+            let rank = rank(at, value);
             for column in &feature.columns {
                 tell(column.at(), column.see(value, rank));
             }
         }
     }
 
+    /// What each column sees of a row, in the way that is quickest on this processor.
+    pub(super) fn ranks_on_this_processor(&self, row: &Row, ranks: &mut [u16]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(bytes) = self.bytes.as_ref().filter(|_| has_avx512()) {
+            // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
+            return unsafe { self.ranks_avx512(&bytes.thresholds, row, ranks) };
+        }
+        let rank = |at: usize, value| self.features[at].rank(value);
+        self.see(row, rank, |column, rank| ranks[column] = rank);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512bw,avx512vl,popcnt")]
+    fn ranks_avx512(&self, thresholds: &[Thresholds], row: &Row, ranks: &mut [u16]) {
+        let rank = |at: usize, value| thresholds[at].one_below_avx512(value);
+        self.see(row, rank, |column, rank| ranks[column] = rank);
+    }
+
+    /// Whether one row need not walk on this processor.
+    fn goes_alone(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.alone.is_some() && has_avx512();
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// Tells the leaf that a row reaches in each tree, tree by tree.
     #[inline]
-    pub(super) fn reach(&self, row: &Row, mut tell: impl FnMut(usize)) {
+    pub(super) fn reach(&self, row: &Row, tell: impl FnMut(usize)) {
         let (mut few, mut many) = ([0; STACK_COLUMNS], Vec::new());
         let ranks = if self.columns <= STACK_COLUMNS {
             few.as_mut_slice()
@@ -130,7 +161,18 @@ impl Plan {
             many.resize(self.columns, 0);
             many.as_mut_slice()
         };
-        self.see(row, |column, rank| ranks[column] = rank);
+        self.ranks_on_this_processor(row, ranks);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(alone) = self.alone.as_ref().filter(|_| has_avx512()) {
+            // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
+            return unsafe { alone.reach(&few, tell) };
+        }
+        self.reach_by_walks(ranks, tell);
+    }
+
+    /// The same on any processor, of what the columns see.
+    #[inline]
+    pub(super) fn reach_by_walks(&self, ranks: &[u16], mut tell: impl FnMut(usize)) {
         for group in self.trees.chunks(WALK_LANES) {
             // A group that is not full walks its last tree in the lanes that are left.
             let trees: [TreePlan; WALK_LANES] = std::array::from_fn(|lane| group[lane.min(group.len() - 1)]);
@@ -179,7 +221,8 @@ impl Plan {
         let lanes = rows.len().next_multiple_of(LANE_STEP);
         let mut ranks = vec![0_i32; self.columns * lanes];
         for (lane, row) in rows.iter().enumerate() {
-            self.see(row.borrow(), |column, rank| ranks[column * lanes + lane] = i32::from(rank));
+            let rank = |at: usize, value| self.features[at].rank(value);
+            self.see(row.borrow(), rank, |column, rank| ranks[column * lanes + lane] = i32::from(rank));
         }
         let mut room = [0.0; TOGETHER];
         let sums = &mut room[..lanes];

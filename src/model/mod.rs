@@ -6,6 +6,8 @@
 //!                                  └► explain: contributions of the features (Saabas)
 //! ```
 
+#[cfg(target_arch = "x86_64")]
+mod alone;
 mod bytes;
 pub mod calibrate;
 mod error;

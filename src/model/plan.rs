@@ -5,6 +5,8 @@
 //! kind of split sees of a feature: its rank, with missing values sent to one end by the default direction, or, for a
 //! categorical split, 0 in the set and 1 outside. A split is then `rank[column] > threshold` for both kinds.
 
+#[cfg(target_arch = "x86_64")]
+use super::alone::Alone;
 use super::bytes::BytePlan;
 use super::forest::{ForestError, MAX_THRESHOLDS};
 use super::text::{Child, Missing, Test, Tree};
@@ -34,6 +36,9 @@ pub(super) struct Plan {
     pub(super) leaves: Vec<f64>,
     /// The same splits by bytes, where they fit.
     pub(super) bytes: Option<BytePlan>,
+    /// The same splits for one row, where they fit.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) alone: Option<Alone>,
 }
 
 /// A feature that some split reads.
@@ -101,11 +106,17 @@ impl Plan {
             masks: Vec::new(),
             leaves: Vec::new(),
             bytes: None,
+            #[cfg(target_arch = "x86_64")]
+            alone: None,
         };
         for tree in trees {
             plan.push(tree, &thresholds, &numbers);
         }
         plan.bytes = BytePlan::of(&plan);
+        #[cfg(target_arch = "x86_64")]
+        {
+            plan.alone = Alone::of(&plan);
+        }
         Ok(plan)
     }
 

@@ -44,13 +44,25 @@ impl Thresholds {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512bw,avx512vl,popcnt")]
     pub(super) fn below_avx512(&self, values: &[f64], found: &mut [u16]) {
-        let sixteens = self.all.as_chunks().0;
         for (found, value) in found.iter_mut().zip(values) {
-            // The very last is infinite: never are all sixteen below.
-            let sixteen = if self.steps <= SIXTEEN.ilog2() { 0 } else { count_below(&self.lasts, *value) };
-            *found = sixteen * SIXTEEN as u16 + count_below(&sixteens[usize::from(sixteen) % SIXTEEN], *value);
+            *found = self.one_below_avx512(*value);
         }
     }
+
+    /// The same of one value.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512bw,avx512vl,popcnt")]
+    pub(super) fn one_below_avx512(&self, value: f64) -> u16 {
+        // The very last is infinite: never are all sixteen below.
+        let sixteen = if self.steps <= SIXTEEN.ilog2() { 0 } else { count_below(&self.lasts, value) };
+        sixteen * SIXTEEN as u16 + count_below(&self.all.as_chunks().0[usize::from(sixteen) % SIXTEEN], value)
+    }
+}
+
+/// Whether this processor has what the functions for AVX-512 are compiled for.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("popcnt")
 }
 
 /// How many of sixteen lie below a value: the outcomes of two comparisons, counted as bits.
@@ -84,12 +96,9 @@ mod tests {
             thresholds.below(&values, &mut found);
             assert_eq!(found, expected, "{count} thresholds");
             #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("popcnt")
-            {
+            if has_avx512() {
                 let mut found = vec![0; values.len()];
-                // SAFETY: the processor has what the function is compiled for; it is asked in the lines above.
+                // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
                 unsafe { thresholds.below_avx512(&values, &mut found) };
                 assert_eq!(found, expected, "{count} thresholds by sixteens");
             }
