@@ -7,6 +7,8 @@
 //! for any processor, once for those with AVX2, chosen at run time. Most models fit the narrower lanes of `bytes`. With AVX-512
 //! one row asks all splits of a tree at once instead of walking (`alone`).
 
+#[cfg(target_arch = "x86_64")]
+use super::alone::Alone;
 use super::bytes::Reached;
 use super::forest::Forest;
 use super::plan::{Plan, TreePlan};
@@ -31,6 +33,7 @@ const TOGETHER: usize = super::bytes::LANES;
 const LANE_STEP: usize = 8;
 /// Fewer rows than this go one by one: what all rows together cost, any number of them costs. With AVX-512 one row costs less.
 const FEWEST_TOGETHER: usize = 5;
+#[cfg(target_arch = "x86_64")]
 const FEWEST_TOGETHER_AVX512: usize = 16;
 
 impl Forest {
@@ -55,7 +58,7 @@ impl Forest {
     /// The same, with what is known afterwards of how the scores came about.
     pub fn score(&self, rows: &[impl Borrow<Row>], out: &mut Scores) {
         out.clear();
-        let fewest = if self.plan.goes_alone() { FEWEST_TOGETHER_AVX512 } else { FEWEST_TOGETHER };
+        let fewest = self.plan.fewest_together();
         for rows in rows.chunks(TOGETHER) {
             if rows.len() < fewest {
                 out.raw.extend(rows.iter().map(|row| self.raw_one(row.borrow())));
@@ -125,6 +128,12 @@ impl Plan {
         }
     }
 
+    /// The same of any processor: ranks are searched for.
+    #[inline(always)]
+    fn see_by_search(&self, row: &Row, tell: impl FnMut(usize, u16)) {
+        self.see(row, |at, value| self.features[at].rank(value), tell);
+    }
+
     /// What each column sees of a row, in the way that is quickest on this processor.
     pub(super) fn ranks_on_this_processor(&self, row: &Row, ranks: &mut [u16]) {
         #[cfg(target_arch = "x86_64")]
@@ -132,8 +141,7 @@ impl Plan {
             // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
             return unsafe { self.ranks_avx512(&bytes.thresholds, row, ranks) };
         }
-        let rank = |at: usize, value| self.features[at].rank(value);
-        self.see(row, rank, |column, rank| ranks[column] = rank);
+        self.see_by_search(row, |column, rank| ranks[column] = rank);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -143,12 +151,19 @@ impl Plan {
         self.see(row, rank, |column, rank| ranks[column] = rank);
     }
 
-    /// Whether one row need not walk on this processor.
-    fn goes_alone(&self) -> bool {
+    /// The splits for one row, where it need not walk on this processor.
+    #[cfg(target_arch = "x86_64")]
+    fn alone_on_this_processor(&self) -> Option<&Alone> {
+        self.alone.as_ref().filter(|_| has_avx512())
+    }
+
+    /// Fewer rows than this go one by one.
+    fn fewest_together(&self) -> usize {
         #[cfg(target_arch = "x86_64")]
-        return self.alone.is_some() && has_avx512();
-        #[cfg(not(target_arch = "x86_64"))]
-        false
+        if self.alone_on_this_processor().is_some() {
+            return FEWEST_TOGETHER_AVX512;
+        }
+        FEWEST_TOGETHER
     }
 
     /// Tells the leaf that a row reaches in each tree, tree by tree.
@@ -163,8 +178,8 @@ impl Plan {
         };
         self.ranks_on_this_processor(row, ranks);
         #[cfg(target_arch = "x86_64")]
-        if let Some(alone) = self.alone.as_ref().filter(|_| has_avx512()) {
-            // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
+        if let Some(alone) = self.alone_on_this_processor() {
+            // SAFETY: the processor has what the function is compiled for; it is asked where the splits come from.
             return unsafe { alone.reach(&few, tell) };
         }
         self.reach_by_walks(ranks, tell);
@@ -221,8 +236,7 @@ impl Plan {
         let lanes = rows.len().next_multiple_of(LANE_STEP);
         let mut ranks = vec![0_i32; self.columns * lanes];
         for (lane, row) in rows.iter().enumerate() {
-            let rank = |at: usize, value| self.features[at].rank(value);
-            self.see(row.borrow(), rank, |column, rank| ranks[column * lanes + lane] = i32::from(rank));
+            self.see_by_search(row.borrow(), |column, rank| ranks[column * lanes + lane] = i32::from(rank));
         }
         let mut room = [0.0; TOGETHER];
         let sums = &mut room[..lanes];
