@@ -109,12 +109,20 @@ fn signals(out: &mut Vec<u8>, signals: Signals) {
 }
 
 fn reasons(out: &mut Vec<u8>, reasons: &[Reason]) {
-    out.extend_from_slice(b",\"reasons\":");
-    if reasons.is_empty() {
-        out.extend_from_slice(b"[]");
-    } else {
-        by_serde(out, &reasons);
+    out.extend_from_slice(b",\"reasons\":[");
+    for (at, Reason { code, text, contribution }) in reasons.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        text_field(out, b"{\"code\":\"", Some(code));
+        text_field(out, b",\"text\":\"", Some(text));
+        if let Some(contribution) = contribution {
+            out.extend_from_slice(b",\"contribution\":");
+            by_serde(out, contribution);
+        }
+        out.push(b'}');
     }
+    out.push(b']');
 }
 
 /// A value from 0 to 1 with two decimals; any other is left to `serde_json`.
@@ -269,7 +277,8 @@ mod tests {
             Flags::ALL.iter().enumerate().for_each(|(at, (flag, _))| flags.set(*flag, bits >> at & 1 == 1));
             let of = |at: usize| f64::from(steps[at] % 101) / 100.0;
             let shown = Signals { velocity: of(0), amount_anomaly: of(1), device_new: of(2), location_change: of(3) };
-            let reason = Reason { code: id.clone(), text: note.clone(), contribution: has[6].then_some(0.25) };
+            let reason = |text: &str, contribution| Reason { code: id.clone().into(), text: text.to_owned().into(), contribution };
+            let reasons = [reason(&note, Some(of(0))), reason(&name, None)];
             let source = Source { log: "c0ffee01", partition, offset, previous_offset: offset - 1, epoch: wide };
             let number = if phone.0 { Phone::E164(phone.1) } else { Phone::Subject(phone.2) };
             let verdict = Verdict {
@@ -282,7 +291,7 @@ mod tests {
                 verdict_id: VerdictId(source),
                 kind: Kind::ALL[kind],
                 duplicate_of: has[3].then_some(wide),
-                reasons: if has[6] { std::slice::from_ref(&reason) } else { &[] },
+                reasons: &reasons[..usize::from(steps[0] % 3)],
                 phone_number: has[4].then_some(number),
                 institution_id: has[5].then_some(&name),
                 amount: has[1].then_some(AmountMinor(offset.max(1))),

@@ -1,5 +1,7 @@
 //! The closed catalogue of reasons: one code and one sentence a feature, with its value; and those of the other kinds.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::{
@@ -16,9 +18,9 @@ pub const MOST_REASONS: usize = 4;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reason {
     /// A code of the closed catalogue.
-    pub code: String,
+    pub code: Cow<'static, str>,
     /// One sentence with the values, for people.
-    pub text: String,
+    pub text: Cow<'static, str>,
     /// The feature's part in the raw score (log odds), where the model gave the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contribution: Option<f64>,
@@ -31,7 +33,7 @@ impl Reason {
         order.sort_by(|&a, &b| contributions[b].total_cmp(&contributions[a]).then(a.cmp(&b)));
         order.truncate(MOST_REASONS);
         let reason = |index: usize| Self {
-            code: TABLE[index].reason.to_owned(),
+            code: TABLE[index].reason.into(),
             text: sentence(index, row),
             contribution: Some(libm::round(contributions[index] * 1e4) / 1e4),
         };
@@ -41,28 +43,28 @@ impl Reason {
     /// The one reason of a duplicate.
     pub fn duplicate(original: i64) -> Self {
         let text = format!("the same transaction as the one at offset {original}; its verdict is repeated");
-        Self { code: "DUPLICATE".to_owned(), text, contribution: None }
+        Self { code: "DUPLICATE".into(), text: text.into(), contribution: None }
     }
 
     /// The reason a conflict bears before all others.
     pub fn conflict(original: i64) -> Self {
         let text = format!("the transaction id was used at offset {original} with another amount or counterparty");
-        Self { code: "CONFLICT".to_owned(), text, contribution: None }
+        Self { code: "CONFLICT".into(), text: text.into(), contribution: None }
     }
 
     /// The one reason of an unreadable record.
     pub fn invalid(invalid: &Invalid) -> Self {
-        Self { code: invalid.code(), text: invalid.text(), contribution: None }
+        Self { code: invalid.code().into(), text: invalid.text().into(), contribution: None }
     }
 }
 
 /// What a feature's value says, in one sentence.
-fn sentence(index: usize, row: &Row) -> String {
+fn sentence(index: usize, row: &Row) -> Cow<'static, str> {
     let value = row[index];
     if value.is_nan() {
-        return format!("{} is not known for this phone", TABLE[index].name.replace('_', " "));
+        return format!("{} is not known for this phone", TABLE[index].name.replace('_', " ")).into();
     }
-    match index {
+    let words = match index {
         f::LOG_AMOUNT => format!("the amount is {:.2}", libm::expm1(value)),
         f::AMOUNT_TO_MEAN => format!("the amount is {value:.1} times the phone's usual"),
         f::AMOUNT_TO_MAX => format!("the amount is {value:.1} times the phone's greatest so far"),
@@ -72,15 +74,19 @@ fn sentence(index: usize, row: &Row) -> String {
         f::COUNT_24H => format!("{value} transactions in 24 hours"),
         f::SUM_1H => format!("{value:.2} moved in 1 hour"),
         f::SUM_24H => format!("{value:.2} moved in 24 hours"),
-        f::DEVICE_NEW => either(value, "a device this phone never used before", "a device this phone knows"),
+        f::DEVICE_NEW => return either(value, "a device this phone never used before", "a device this phone knows"),
         f::DEVICE_AGE => format!("this device was first used {} ago", span(value)),
         f::DEVICES_7D => format!("{value} devices in 7 days"),
-        f::PLACE_NEW => either(value, "a place this phone never was before", "a place this phone knows"),
+        f::PLACE_NEW => return either(value, "a place this phone never was before", "a place this phone knows"),
         f::DISTANCE => format!("{value:.0} km from the previous place"),
         f::SPEED => format!("{value:.0} km/h from the previous place"),
         f::PLACES_24H => format!("{value} places in 24 hours"),
         f::COUNTERPARTY_NEW => {
-            either(value, "a counterparty this phone never dealt with before", "a counterparty this phone knows")
+            return either(
+                value,
+                "a counterparty this phone never dealt with before",
+                "a counterparty this phone knows",
+            );
         }
         f::COUNTERPARTIES_24H => format!("{value} counterparties in 24 hours"),
         f::RECENCY => format!("{} since the phone's previous transaction", span(value)),
@@ -89,13 +95,14 @@ fn sentence(index: usize, row: &Row) -> String {
         f::DAY => format!("on a {}", WEEKDAYS[(value as usize).min(6)]),
         f::TYPE => format!("of type {}", wire_name(TransactionType::ALL, value, TransactionType::as_str)),
         _ => format!("over channel {}", wire_name(Channel::ALL, value, Channel::as_str)),
-    }
+    };
+    words.into()
 }
 
 const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-fn either(value: f64, yes: &str, no: &str) -> String {
-    String::from(if value == 1.0 { yes } else { no })
+fn either(value: f64, yes: &'static str, no: &'static str) -> Cow<'static, str> {
+    Cow::Borrowed(if value == 1.0 { yes } else { no })
 }
 
 fn wire_name<T: Copy>(all: &[T], code: f64, name: impl Fn(T) -> &'static str) -> &'static str {

@@ -19,43 +19,53 @@ impl Forest {
     pub fn contributions(&self, row: &Row, out: &mut Row) {
         let mut leaves = Vec::with_capacity(self.trees.len());
         self.plan.reach(row, |leaf| leaves.push(leaf));
-        self.paths.add(&leaves, out);
+        *out = self.ways.sum(&leaves);
     }
 
     /// The same of a row that was scored: where its leaves are known they are not looked for.
     pub fn explain(&self, row: &Row, score: &Score<'_>, out: &mut Row) {
         match (&self.plan.bytes, score.reached(self.trees.len())) {
-            (Some(bytes), Some((reached, lane))) => self.paths.add(&bytes.numbered(reached, lane), out),
+            (Some(bytes), Some((reached, lane))) => *out = self.ways.sum(&bytes.numbered(reached, lane)),
             _ => self.contributions(row, out),
         }
     }
 }
 
-/// By how much the features on the way to each leaf moved the expected value, summed up when the model is loaded. Leaves are
-/// numbered as the plan numbers them: tree by tree, from left to right.
+/// Steps that one way has room for: they and the places fill a line of the cache, and most leaves lie behind no more features.
+const STEPS: usize = 7;
+
+/// Places of a sum: of the features, and of what fills a way up.
+const PLACES: usize = 32;
+const _: () = assert!(FEATURES < PLACES);
+
+/// By how much the features on the way to each leaf moved the expected value, worked out when the model is loaded: first the ways
+/// to all leaves, as the plan numbers them (tree by tree, from left to right), then where those go on that take more steps.
+///
+/// Rows are seldom explained, and by then the ways have left the cache: so each is one line of it, all are sent for before the
+/// first is read, and every step of a way is added, for how many count could not be foreseen.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Paths {
-    /// One past the last step of each leaf's.
-    ends: Vec<u32>,
-    steps: Vec<Step>,
+pub(super) struct Ways(Vec<Way>);
+
+/// Some steps, each with the place that it is added at.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Way {
+    moved: [f64; STEPS],
+    places: [u8; STEPS],
+    /// Whether the last step is none, but says where the way goes on.
+    goes_on: bool,
 }
 
-/// A feature's part in the way to a leaf: a double whose last bits, which say nothing, say which feature. What a model says
-/// of a row lies all over the memory, so it is kept small.
-#[derive(Clone, Copy, Debug)]
-struct Step(u64);
+const _: () = assert!(size_of::<Way>() == 64);
 
-const FEATURE_MASK: u64 = 31;
-const _: () = assert!(FEATURES as u64 <= FEATURE_MASK + 1);
-
-impl Paths {
+impl Ways {
     pub(super) fn of(trees: &[Tree]) -> Self {
-        let mut paths = Self::default();
+        let mut leaves = Vec::new();
         for tree in trees {
             let mut open = vec![(tree.root(), [None; FEATURES])];
             while let Some((child, moved)) = open.pop() {
                 let Child::Split(at) = child else {
-                    paths.push(&moved);
+                    leaves.push(moved);
                     continue;
                 };
                 let split = &tree.splits[at];
@@ -67,44 +77,78 @@ impl Paths {
                 }
             }
         }
-        paths
+        let mut ways = Self(vec![Way::NOWHERE; leaves.len()]);
+        for (leaf, moved) in leaves.iter().enumerate() {
+            let steps = moved.iter().enumerate().filter_map(|(feature, moved)| Some((feature as u8, (*moved)?)));
+            ways.lay(leaf, &steps.collect::<Vec<_>>());
+        }
+        ways
     }
 
-    fn push(&mut self, moved: &[Option<f64>; FEATURES]) {
-        for (feature, moved) in moved.iter().enumerate() {
-            if let Some(moved) = moved {
-                self.steps.push(Step(moved.to_bits() & !FEATURE_MASK | feature as u64));
-            }
+    /// Lays a way, and behind all others what of it does not fit.
+    fn lay(&mut self, at: usize, steps: &[(u8, f64)]) {
+        let (fit, rest) = steps.split_at(if steps.len() > STEPS { STEPS - 1 } else { steps.len() });
+        let next = self.0.len();
+        let way = &mut self.0[at];
+        for (to, (place, moved)) in way.moved.iter_mut().zip(&mut way.places).zip(fit) {
+            (*to.0, *to.1) = (*moved, *place);
         }
-        self.ends.push(self.steps.len() as u32);
+        if !rest.is_empty() {
+            way.goes_on = true;
+            way.moved[STEPS - 1] = f64::from_bits(next as u64);
+            self.0.push(Way::NOWHERE);
+            self.lay(next, rest);
+        }
     }
 
     /// Sums up what the ways to these leaves say.
-    fn add(&self, leaves: &[usize], out: &mut Row) {
-        *out = [0.0; FEATURES];
-        // The ends of all are sent for before the first is read: rows are seldom explained, and by then their steps have left the
-        // cache.
-        let from = |leaf: usize| leaf.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
-        let ways: Vec<_> = leaves.iter().map(|leaf| &self.steps[from(*leaf)..self.ends[*leaf] as usize]).collect();
-        ways.iter().flat_map(|way| [way.first(), way.last()]).flatten().for_each(fetch);
-        for way in ways {
-            for Step(bits) in way {
-                out[(bits & FEATURE_MASK) as usize % FEATURES] += f64::from_bits(bits & !FEATURE_MASK);
+    fn sum(&self, leaves: &[usize]) -> Row {
+        leaves.iter().for_each(|leaf| fetch(&self.0[*leaf]));
+        // Two sums, for a step waits for the one before it at the same place.
+        let mut sums = [[0.0; PLACES]; 2];
+        for (at, leaf) in leaves.iter().enumerate() {
+            let sums = &mut sums[at % 2];
+            let mut way = &self.0[*leaf];
+            while way.goes_on {
+                way.add(STEPS - 1, sums);
+                way = &self.0[way.moved[STEPS - 1].to_bits() as usize];
             }
+            way.add(STEPS, sums);
+        }
+        std::array::from_fn(|feature| sums[0][feature] + sums[1][feature])
+    }
+}
+
+impl Way {
+    /// Steps of no length, each at a place of its own behind the features.
+    const NOWHERE: Self = {
+        let mut places = [0; STEPS];
+        let mut at = 0;
+        while at < STEPS {
+            places[at] = (FEATURES + at % (PLACES - FEATURES)) as u8;
+            at += 1;
+        }
+        Self { moved: [0.0; STEPS], places, goes_on: false }
+    };
+
+    #[inline(always)]
+    fn add(&self, steps: usize, sums: &mut [f64; PLACES]) {
+        for (place, moved) in self.places[..steps].iter().zip(&self.moved) {
+            sums[usize::from(*place) % PLACES] += moved;
         }
     }
 }
 
-/// Has the processor fetch the line in which a step is. Never shows in any result.
+/// Has the processor fetch a way. Never shows in any result.
 #[inline(always)]
-fn fetch(step: &Step) {
+fn fetch(way: &Way) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let place: *const Step = step;
+        let place: *const Way = way;
         // SAFETY: every x86_64 has SSE, and fetching changes nothing.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = step;
+    let _ = way;
 }

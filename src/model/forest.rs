@@ -3,7 +3,7 @@
 //! Invariant: a forest that parsed is evaluable: every index is in range, every tree is one tree, and the raw score
 //! of any row is the library's to the last bit (`tests/evaluator.rs`). What cannot be evaluated so is refused here.
 
-use super::explain::Paths;
+use super::explain::Ways;
 use super::plan::Plan;
 use super::text::{self, Tree};
 use crate::domain::features::FEATURES;
@@ -20,7 +20,7 @@ pub struct Forest {
     feature_names: Vec<String>,
     pub(super) trees: Vec<Tree>,
     pub(super) plan: Plan,
-    pub(super) paths: Paths,
+    pub(super) ways: Ways,
 }
 
 impl Forest {
@@ -31,8 +31,8 @@ impl Forest {
     pub fn parse(text: &str) -> Result<Self, ForestError> {
         let parsed = text::parse(text)?;
         let plan = Plan::compile(&parsed.trees)?;
-        let paths = Paths::of(&parsed.trees);
-        Ok(Self { feature_names: parsed.feature_names, trees: parsed.trees, plan, paths })
+        let ways = Ways::of(&parsed.trees);
+        Ok(Self { feature_names: parsed.feature_names, trees: parsed.trees, plan, ways })
     }
 
     /// The features the model was trained on, in order.
