@@ -119,8 +119,7 @@ impl History {
             }
             None => scan(&self.ring, event, a, rules),
         };
-        let excess = self.hot.as_ref().map(|hot| &hot.excess).filter(|excess| !excess.is_empty());
-        let saturated = excess.is_some_and(|excess| excess.add_to(&mut windows, a));
+        let saturated = self.hot.as_ref().is_some_and(|hot| hot.excess.add_to(&mut windows, a));
         Observed { windows, saturated }
     }
 

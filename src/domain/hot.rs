@@ -256,6 +256,9 @@ impl Excess {
 
     /// Adds the panes that overlap (a − W, a] to the 24 h and 7 d windows; true when there were any.
     pub fn add_to(&self, windows: &mut Windows, a: i64) -> bool {
+        if self.panes.is_empty() {
+            return false;
+        }
         let mut any = false;
         for (window, length) in WINDOWS_MS.into_iter().enumerate().skip(FIRST_PANED) {
             let first = (a - length).div_euclid(HOUR_MS);

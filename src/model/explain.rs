@@ -36,7 +36,7 @@ const STEPS: usize = 7;
 
 /// Places of a sum: of the features, and of what fills a way up.
 const PLACES: usize = 32;
-const _: () = assert!(FEATURES < PLACES);
+const _: () = assert!(FEATURES + STEPS <= PLACES);
 
 /// By how much the features on the way to each leaf moved the expected value, worked out when the model is loaded: first the ways
 /// to all leaves, as the plan numbers them (tree by tree, from left to right), then where those go on that take more steps.
@@ -90,8 +90,8 @@ impl Ways {
         let (fit, rest) = steps.split_at(if steps.len() > STEPS { STEPS - 1 } else { steps.len() });
         let next = self.0.len();
         let way = &mut self.0[at];
-        for (to, (place, moved)) in way.moved.iter_mut().zip(&mut way.places).zip(fit) {
-            (*to.0, *to.1) = (*moved, *place);
+        for (step, (place, moved)) in fit.iter().enumerate() {
+            (way.places[step], way.moved[step]) = (*place, *moved);
         }
         if !rest.is_empty() {
             way.goes_on = true;
@@ -125,7 +125,7 @@ impl Way {
         let mut places = [0; STEPS];
         let mut at = 0;
         while at < STEPS {
-            places[at] = (FEATURES + at % (PLACES - FEATURES)) as u8;
+            places[at] = (FEATURES + at) as u8;
             at += 1;
         }
         Self { moved: [0.0; STEPS], places, goes_on: false }
