@@ -25,6 +25,7 @@ mod recover;
 mod restore;
 mod run;
 mod slot;
+mod slots;
 mod snapshots;
 mod step;
 #[cfg(test)]
@@ -80,6 +81,7 @@ use recover::Recoveries;
 pub(crate) use restore::{found_at, read as read_snapshot, read_head};
 use run::Run;
 use slot::Slot;
+use slots::Slots;
 use snapshots::Snapshots;
 pub(crate) use step::record;
 pub(crate) use turn::{is_misrouted, trace};
@@ -170,9 +172,6 @@ impl Gathering {
         self.missing.load(Ordering::Relaxed) == 0 || now >= self.until
     }
 }
-
-/// The partitions owned, by number.
-type Slots = hashbrown::HashMap<i32, Slot, foldhash::fast::RandomState>;
 
 /// One shard.
 pub struct Shard {

@@ -152,7 +152,7 @@ impl Shard {
     /// The producer is beyond use: every partition is claimed anew with a new one. Of one that is on its way out nothing more
     /// is written or settled, for what was under way is lost: the next owner judges it.
     pub(super) fn claim_all_anew(&mut self) {
-        let partitions: Vec<i32> = self.slots.keys().copied().collect();
+        let partitions: Vec<i32> = self.slots.values().map(|slot| slot.partition).collect();
         for partition in partitions {
             let Some(slot) = self.slots.get_mut(&partition) else { continue };
             match &mut slot.stage {
