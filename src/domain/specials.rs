@@ -7,24 +7,48 @@ pub(super) const BLOCK: usize = 64;
 /// The last of the control characters that JSON wants escaped.
 const LAST_CONTROL: u8 = 0x1f;
 
-/// Which of the bytes `from..from + BLOCK` are special, a bit each; so is what comes behind the last byte.
+/// Marks which bytes of a text are special, a bit each, block after block; so is all behind the last byte.
 #[inline]
-pub(super) fn specials(bytes: &[u8], from: usize) -> u64 {
-    let rest = bytes.get(from..).unwrap_or_default();
-    if let Some(block) = rest.first_chunk() {
-        return of_block(block);
+pub(super) fn mark(text: &[u8], marks: &mut Vec<u64>) {
+    marks.clear();
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512bw") {
+        // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
+        return unsafe { mark_avx512(text, marks) };
     }
+    mark_by(of_block, text, marks);
+}
+
+/// The same by a function of whole blocks.
+#[inline(always)]
+fn mark_by(of_block: impl Fn(&[u8; BLOCK]) -> u64, text: &[u8], marks: &mut Vec<u64>) {
+    let (blocks, rest) = text.as_chunks();
+    marks.extend(blocks.iter().map(&of_block));
     let behind = u64::MAX << rest.len();
-    match bytes.last_chunk() {
+    marks.push(match text.last_chunk() {
         _ if rest.is_empty() => behind,
         // The last block, the bytes of the one before it shifted away: a copy would have to wait for its own bytes.
         Some(block) => of_block(block) >> (BLOCK - rest.len()) | behind,
         None => {
             let mut block = [0; BLOCK];
             block[..rest.len()].copy_from_slice(rest);
-            of_block(&block)
+            of_block(&block) | behind
         }
-    }
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw")]
+fn mark_avx512(text: &[u8], marks: &mut Vec<u64>) {
+    use std::arch::x86_64::{_mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_epi8, _mm512_set1_epi8};
+    let of_block = |block: &[u8; BLOCK]| {
+        // SAFETY: the load is of the 64 bytes of the block, wherever they lie.
+        let block = unsafe { _mm512_loadu_epi8(block.as_ptr().cast()) };
+        _mm512_cmpeq_epi8_mask(block, _mm512_set1_epi8(b'"' as i8))
+            | _mm512_cmpeq_epi8_mask(block, _mm512_set1_epi8(b'\\' as i8))
+            | _mm512_cmple_epu8_mask(block, _mm512_set1_epi8(LAST_CONTROL as i8))
+    };
+    mark_by(of_block, text, marks);
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -85,12 +109,17 @@ mod tests {
                     let mut text = vec![b'!'; length];
                     text[at] = byte;
                     assert_eq!(is_plain(&text), !special, "{byte} at {at} of {length}");
-                    for from in (0..length + BLOCK).step_by(BLOCK) {
-                        let behind = length.saturating_sub(from).min(BLOCK);
-                        let own = (special && (from..from + BLOCK).contains(&at)).then(|| at - from);
-                        let found = specials(&text, from).trailing_zeros() as usize;
-                        assert_eq!(found, own.unwrap_or(behind), "{byte} at {at} of {length} from {from}");
-                    }
+                    let expected: Vec<u64> = (0..length + 1)
+                        .step_by(BLOCK)
+                        .map(|from| {
+                            let own = |bit: usize| from + bit >= length || (special && from + bit == at);
+                            (0..BLOCK).filter(|bit| own(*bit)).fold(0, |marks, bit| marks | 1 << bit)
+                        })
+                        .collect();
+                    let (mut marks, mut by_block) = (vec![7], Vec::new());
+                    mark(&text, &mut marks);
+                    mark_by(of_block, &text, &mut by_block);
+                    assert_eq!((&marks, &by_block), (&expected, &expected), "{byte} at {at} of {length}");
                 }
             }
         }

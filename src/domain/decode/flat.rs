@@ -13,11 +13,19 @@ use super::{
     names,
     tokens::{Field, Tokens, nests_too_deep},
 };
-use crate::domain::specials::{BLOCK, specials};
+use crate::domain::specials::{BLOCK, mark};
 
 /// Notes the fields of `text` in `tokens`, which are empty; `None` where serde_json's pass must look.
 pub(super) fn scan<'a>(text: &'a str, tokens: &mut Tokens<'a>, habits: &mut Habits) -> Option<()> {
-    let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0, block: usize::MAX, specials: 0, escaped: false };
+    let mut marks = std::mem::take(&mut habits.marks);
+    mark(text.as_bytes(), &mut marks);
+    let scanned = scan_marked(text, &marks, tokens, habits);
+    habits.marks = marks;
+    scanned
+}
+
+fn scan_marked<'a>(text: &'a str, marks: &[u64], tokens: &mut Tokens<'a>, habits: &mut Habits) -> Option<()> {
+    let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0, marks, escaped: false };
     let mut before = Before::NONE;
     loop {
         let known = habits.recall(before, cursor.rest());
@@ -43,18 +51,17 @@ pub(super) fn scan<'a>(text: &'a str, tokens: &mut Tokens<'a>, habits: &mut Habi
     (cursor.at == text.len()).then_some(())
 }
 
-struct Cursor<'a> {
+struct Cursor<'a, 'm> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
-    /// The block looked at last, and which of its bytes are special.
-    block: usize,
-    specials: u64,
+    /// Which bytes are special.
+    marks: &'m [u64],
     /// Whether a backslash was met.
     escaped: bool,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> Cursor<'a, '_> {
     #[inline(always)]
     fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
@@ -86,24 +93,14 @@ impl<'a> Cursor<'a> {
     /// each would be mispredicted at every end.
     #[inline(always)]
     fn plain(&mut self) {
-        loop {
-            let (block, within) = (self.at / BLOCK, self.at % BLOCK);
-            if block != self.block {
-                self.look_at(block);
-            }
-            let rest = self.specials >> within;
+        while let Some(marks) = self.marks.get(self.at / BLOCK) {
+            let rest = marks >> (self.at % BLOCK);
             if rest != 0 {
                 self.at += rest.trailing_zeros() as usize;
                 return;
             }
-            self.at = (block + 1) * BLOCK;
+            self.at = (self.at / BLOCK + 1) * BLOCK;
         }
-    }
-
-    #[inline(never)]
-    fn look_at(&mut self, block: usize) {
-        self.specials = specials(self.bytes, block * BLOCK);
-        self.block = block;
     }
 
     /// Moves to the next value, or into it where it is a string; `None` inside where the object ends instead.
@@ -253,7 +250,9 @@ mod tests {
     fn a_plain_text_ends_at_each_special_byte_wherever_it_stands() {
         let plain_from = |bytes: &[u8], at: usize| {
             let text = std::str::from_utf8(bytes).expect("ASCII");
-            let mut cursor = Cursor { text, bytes, at, block: usize::MAX, specials: 0, escaped: false };
+            let mut marks = Vec::new();
+            mark(bytes, &mut marks);
+            let mut cursor = Cursor { text, bytes, at, marks: &marks, escaped: false };
             cursor.plain();
             cursor.at
         };

@@ -19,6 +19,8 @@ const PLACES: usize = Field::ALL.len() + 2;
 #[derive(Clone, Debug)]
 pub struct Habits {
     after: [[Habit; FEW]; PLACES],
+    /// Room for the marks of a record's special bytes.
+    pub(super) marks: Vec<u64>,
 }
 
 /// A field, or none yet, behind whose value something stands.
@@ -61,7 +63,7 @@ const NOTHING: Habit =
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { after: [[NOTHING; FEW]; PLACES] }
+        Self { after: [[NOTHING; FEW]; PLACES], marks: Vec::new() }
     }
 }
 
