@@ -233,11 +233,11 @@ fn hot_slice_ms() -> f64 {
 
 /// Decisions about all records below `next`, as the windows' events were judged.
 fn decided(next: i64) -> Decisions {
-    let maker = Maker {
+    let maker = Arc::new(Maker {
         model: String::from("measured"),
         model_version: String::from("1"),
         policy_version: POLICY_VERSION.to_owned(),
-    };
+    });
     let mut decisions = Decisions::default();
     (0..next).for_each(|offset| decisions.remember(offset, decide((offset % 101) as u8), &maker));
     decisions

@@ -3,7 +3,7 @@
 //! Not part of the state machine: decisions follow the model served, and are read back from the verdict topic.
 //! Two bytes an offset; dropped in blocks once no duplicate can reach them.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::{Buf, BufMut};
 
@@ -29,7 +29,7 @@ pub struct Made<'a> {
     /// What was decided.
     pub decision: Decision,
     /// By which model and policy.
-    pub maker: &'a Maker,
+    pub maker: &'a Arc<Maker>,
 }
 
 /// Offsets a block spans.
@@ -49,7 +49,7 @@ const UNKNOWN: u16 = u16::MAX;
 /// The decisions of one partition.
 #[derive(Clone, Debug, Default)]
 pub struct Decisions {
-    makers: Vec<Maker>,
+    makers: Vec<Arc<Maker>>,
     blocks: VecDeque<Block>,
 }
 
@@ -62,7 +62,7 @@ struct Block {
 
 impl Decisions {
     /// Remembers the decision about `offset`. Offsets grow, but that an accepted verdict may replace an earlier one.
-    pub fn remember(&mut self, offset: i64, decision: Decision, maker: &Maker) {
+    pub fn remember(&mut self, offset: i64, decision: Decision, maker: &Arc<Maker>) {
         let Some(maker) = self.maker_index(maker) else { return };
         let first = offset - offset.rem_euclid(BLOCK as i64);
         if self.blocks.back().is_none_or(|block| block.first < first) {
@@ -114,7 +114,8 @@ impl Decisions {
     /// # Errors
     /// The bytes are no copy, or blocks come out of order.
     pub fn restore(&mut self, from: &mut &[u8]) -> Result<u32, Damaged> {
-        let makers = (0..take_length(from, 12)?).map(|_| Maker::take(from)).collect::<Result<Vec<_>, _>>()?;
+        let makers =
+            (0..take_length(from, 12)?).map(|_| Maker::take(from).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
         let mut numbers = [UNKNOWN; MOST_MAKERS];
         for (number, maker) in numbers.iter_mut().zip(&makers) {
             *number = self.maker_index(maker).map_or(UNKNOWN, |index| index as u16);
@@ -150,16 +151,18 @@ impl Decisions {
         self.blocks.get_mut(position)
     }
 
-    fn maker_index(&mut self, maker: &Maker) -> Option<usize> {
+    fn maker_index(&mut self, maker: &Arc<Maker>) -> Option<usize> {
         if let Some(index) = self.makers.iter().rposition(|known| known == maker) {
+            // The next time it is the very one, and its texts are not compared.
+            self.makers[index].clone_from(maker);
             return Some(index);
         }
         if self.makers.len() < MOST_MAKERS - 1 {
-            self.makers.push(maker.clone());
+            self.makers.push(Arc::clone(maker));
             return Some(self.makers.len() - 1);
         }
         let unused = self.unused_maker()?;
-        self.makers[unused] = maker.clone();
+        self.makers[unused] = Arc::clone(maker);
         Some(unused)
     }
 
@@ -237,8 +240,8 @@ mod tests {
     use super::*;
     use crate::domain::policy::decide;
 
-    fn maker(version: usize) -> Maker {
-        Maker { model: "m".into(), model_version: version.to_string(), policy_version: "p".into() }
+    fn maker(version: usize) -> Arc<Maker> {
+        Arc::new(Maker { model: "m".into(), model_version: version.to_string(), policy_version: "p".into() })
     }
 
     #[test]
@@ -265,7 +268,7 @@ mod tests {
         for version in 0..MOST_MAKERS + 3 {
             let made = decisions.get(version as i64);
             let expected = (version < MOST_MAKERS - 1).then(|| maker(version));
-            assert_eq!(made.map(|made| made.maker.clone()), expected, "{version}");
+            assert_eq!(made.map(|made| Arc::clone(made.maker)), expected, "{version}");
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
 /// Writes verdicts with one model and the default policy.
 pub struct Emitter {
     model: Arc<Model>,
-    maker: Maker,
+    maker: Arc<Maker>,
     ramps: Ramps,
     with_features: bool,
 }
@@ -54,11 +54,11 @@ pub struct Emitted {
 impl Emitter {
     /// An emitter of verdicts by `model`; `with_features` adds the row to each.
     pub fn new(model: Arc<Model>, with_features: bool) -> Self {
-        let maker = Maker {
+        let maker = Arc::new(Maker {
             model: model.name.clone(),
             model_version: model.version.clone(),
             policy_version: POLICY_VERSION.to_owned(),
-        };
+        });
         let ramps = std::array::from_fn(|at| {
             let [.., most, nearly_all] = model.scaling.features[at].quantiles;
             Ramp { from: most, to: nearly_all.max(most + most.abs().max(1.0) * 0.5) }
@@ -78,7 +78,7 @@ impl Emitter {
         let score = score.into();
         let own = decide(self.model.score(score.raw));
         let (kind, decision, original, flags) = settle(judged, own, decisions);
-        let repeated = original.and_then(|original| decisions.get(original)).map(|made| made.maker.clone());
+        let repeated = original.and_then(|original| decisions.get(original)).map(|made| Arc::clone(made.maker));
         let maker = repeated.as_ref().unwrap_or(&self.maker);
         let reasons = self.reasons(judged, &score, kind, decision, original);
         let transaction = judged.transaction();

@@ -8,7 +8,7 @@
 //! Owners commit every second: retention overtakes the newest checkpoint only where a group was away for longer than
 //! verdicts are kept. Then what remains may be a zombie's, whose successor's record is gone; that is doubted by name.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use thiserror::Error;
 
@@ -362,7 +362,7 @@ fn continuing(from: Checkpoint, log_start: i64) -> Reader {
 }
 
 /// The decision a verdict's head tells, where it tells one whole.
-fn made(head: &Head<'_>) -> Option<(Decision, Maker)> {
+fn made(head: &Head<'_>) -> Option<(Decision, Arc<Maker>)> {
     let level = head.risk_level.as_deref().and_then(RiskLevel::from_wire)?;
     let recommendation = head.recommendation.as_deref().and_then(Recommendation::from_wire)?;
     let score = head.risk_score.filter(|score| *score <= 100)?;
@@ -372,7 +372,7 @@ fn made(head: &Head<'_>) -> Option<(Decision, Maker)> {
         model_version: model.version.to_string(),
         policy_version: head.policy_version.as_deref().unwrap_or_default().to_owned(),
     };
-    Some((Decision { score, level, recommendation }, maker))
+    Some((Decision { score, level, recommendation }, Arc::new(maker)))
 }
 
 #[cfg(test)]
