@@ -10,6 +10,12 @@ pub(super) fn trimmed(text: &str) -> &str {
     }
 }
 
+/// Whether the text is nothing but blanks.
+#[inline]
+pub(super) fn is_blank(text: &str) -> bool {
+    !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.trim().is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -20,6 +26,7 @@ mod tests {
         #[test]
         fn a_text_is_trimmed_as_the_library_trims_it(text in "[ \t\u{a0}\u{2003}éa!~\u{7f}]{0,6}") {
             prop_assert_eq!(trimmed(&text), text.trim());
+            prop_assert_eq!(is_blank(&text), text.trim().is_empty());
         }
     }
 }

@@ -71,6 +71,26 @@ impl Signals {
     }
 }
 
+/// Halves away from zero, as `round` has it: of a number from 0 to 1 that is soon told.
 fn rounded(signal: f64) -> f64 {
-    libm::round(signal * 100.0) / 100.0
+    let hundredths = signal * 100.0;
+    let whole = f64::from(hundredths as u8);
+    (whole + f64::from(u8::from(hundredths - whole >= 0.5))) / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_signal_is_rounded_as_the_library_rounds_it(signal in 0.0..=1.0, hundredths in 0_u8..100) {
+            let (whole, half) = (f64::from(hundredths) / 100.0, (f64::from(hundredths) + 0.5) / 100.0);
+            for signal in [signal, whole, half, half.next_down(), half.next_up(), 1.0] {
+                prop_assert_eq!(rounded(signal).to_bits(), (libm::round(signal * 100.0) / 100.0).to_bits());
+            }
+        }
+    }
 }

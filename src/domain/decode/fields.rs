@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{
     amount::{AmountError, AmountMinor, Currency},
-    blanks::trimmed,
+    blanks::{is_blank, trimmed},
     invalid::InvalidReason,
     phone::{Phone, PhoneError},
     place::GeoPoint,
@@ -89,7 +89,7 @@ impl<'a> Reader<'_, 'a> {
         if text.len() > MAX_TEXT_BYTES {
             return fault(InvalidReason::TextTooLong, field);
         }
-        Ok(Some(text).filter(|text| !trimmed(text).is_empty()))
+        Ok(Some(text).filter(|text| !is_blank(text)))
     }
 
     pub(super) fn currency(self) -> Result<Currency, Fault> {
