@@ -123,8 +123,8 @@ fn whole(kept: &[Kept], model: &Arc<Model>) -> Spent {
             );
             ahead.iter_mut().for_each(|(partition, read)| lanes[*partition].engine.look_for(read));
             ahead.iter().for_each(|(partition, read)| lanes[*partition].engine.fetch(read));
-            for (partition, read) in ahead.drain(..) {
-                let step = lanes[partition].engine.apply(read);
+            for ((one, offset), (partition, read)) in batch.iter().zip(first..).zip(ahead.drain(..)) {
+                let step = lanes[partition].engine.apply(&record(one, offset), read);
                 if let Step::Judged(step) = step {
                     steps.push((partition, step));
                 }

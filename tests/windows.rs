@@ -22,7 +22,7 @@ use sentra::{
         amount::{AmountMinor, Currency},
         features::{Row, TABLE},
         flags::Flags,
-        history::{History, Observed},
+        history::{History, Observed, Prepared},
         identity::{Identities, Identity, LogId},
         ring::{Event, Money},
         rules::{Counted, Rules},
@@ -35,8 +35,8 @@ use traffic::{Dice, Scene, Sent, Truth, scene};
 /// Random histories a run.
 const HISTORIES: u64 = 10_500;
 
-/// The longest history, in records: beyond every small cap, and beyond 64 events, where running totals take over.
-const MOST_RECORDS: i64 = 400;
+/// The longest history, in records: beyond every small cap, and beyond 128 events, where running totals take over.
+const MOST_RECORDS: i64 = 600;
 
 const PARTITIONS: i32 = 3;
 
@@ -209,10 +209,12 @@ fn windows_against_naive(scene: &Scene, seed: u64, start: i64, seen: &Seen) -> R
                 }
             }
             if expected.judgement == Judgement::Scored {
-                histories
-                    .entry(expected.whose)
-                    .or_insert_with(|| History::starting(&event))
-                    .insert(&event, None, None, rules);
+                histories.entry(expected.whose).or_insert_with(|| History::starting(&event)).insert(
+                    &event,
+                    None,
+                    Prepared::default(),
+                    rules,
+                );
             }
         }
         Ok(())
@@ -220,13 +222,14 @@ fn windows_against_naive(scene: &Scene, seed: u64, start: i64, seen: &Seen) -> R
     check(&scene.records, seen).map_err(|_| shrink(scene, seed, |records| check(records, &Seen::default())))
 }
 
-/// Distinct counts of windows in which they are not counted are 0.
+/// What is not counted in a window is 0 there.
 fn asked(all: &Windows, counted: &Counted) -> Windows {
     Windows {
+        count: only(counted.transactions, all.count),
+        sum: only(counted.transactions, all.sum),
         counterparties: only(counted.counterparties, all.counterparties),
         devices: only(counted.devices, all.devices),
         places: only(counted.places, all.places),
-        ..*all
     }
 }
 

@@ -3,25 +3,26 @@
 //! Invariant: its answers are a function of the events inserted, the watermark at the question and the rules; when
 //! pruning and caching happen never shows.
 
-use std::hint::black_box;
-
 use super::{
     hot::{Excess, Totals},
     identity::{Identities, Identity},
     place::GeoPoint,
-    profile::Profile,
+    profile::{Profile, Recognised},
     ring::{Event, Ring},
     row::log_amount,
-    rules::{LONGEST_WINDOW_MS, Rules},
+    rules::{LONGEST_WINDOW_MS, Rules, WINDOWS},
     stored::{Damaged, Stored, put_option, take_option},
     window::{Windows, scan},
 };
 
 /// Rings above this many events carry running totals.
-const TOTALS_ABOVE: usize = 64;
+const TOTALS_ABOVE: usize = 128;
 
 /// Rings below this many events drop them again.
-const TOTALS_BELOW: usize = 32;
+const TOTALS_BELOW: usize = 64;
+
+/// The newest events, which most questions are about: those of a day, as a rule.
+const NEWEST: usize = 8;
 
 /// A phone's history; it begins with its first inserted event.
 #[derive(Clone, Debug)]
@@ -64,10 +65,19 @@ pub struct Observed {
     pub saturated: bool,
 }
 
+/// What is known already of an event that is about to enter; all else is worked out there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Prepared {
+    /// Its log amount.
+    pub log: Option<f64>,
+    /// What the profile knows of it.
+    pub recognised: Option<Recognised>,
+}
+
 impl Observed {
     /// What a phone without a history shows: the event alone.
     pub fn alone(event: &Event, a: i64, rules: &Rules) -> Self {
-        Self { windows: scan(&Ring::default(), event, a, rules), saturated: false }
+        Self { windows: scan(&Ring::default(), event, a, None, rules), saturated: false }
     }
 }
 
@@ -111,26 +121,38 @@ impl History {
     /// The windows as of `a` with `event` in them; moves totals forward, which never shows.
     pub fn observe(&mut self, event: &Event, a: i64, rules: &Rules) -> Observed {
         let home = rules.home_currency;
+        let devices = self.devices_used(event, a, rules);
         let totals = self.hot.as_mut().and_then(|hot| hot.totals.as_mut()).filter(|totals| totals.reaches(a));
         let mut windows = match totals {
             Some(totals) => {
+                if devices.is_none() && !totals.has_devices(&rules.counted) {
+                    totals.count_devices(&self.ring, &rules.counted);
+                }
                 totals.advance(&self.ring, a, home);
-                totals.windows(&self.ring, event, home)
+                totals.windows(&self.ring, event, devices, home)
             }
-            None => scan(&self.ring, event, a, rules),
+            None => scan(&self.ring, event, a, devices, rules),
         };
-        let saturated = self.hot.as_ref().is_some_and(|hot| hot.excess.add_to(&mut windows, a));
+        let excess = self.hot.as_ref().map(|hot| &hot.excess);
+        let saturated = excess.is_some_and(|excess| excess.add_to(&mut windows, a, rules));
         Observed { windows, saturated }
     }
 
-    /// Takes `event` in: ring, totals, cap and profile. `log` is its log amount where that is known already.
-    pub fn insert(&mut self, event: &Event, geo: Option<GeoPoint>, log: Option<f64>, rules: &Rules) {
+    /// How many devices each window has, where the profile can tell: what the cap pushed out counts as never used.
+    fn devices_used(&self, event: &Event, a: i64, rules: &Rules) -> Option<[u32; WINDOWS]> {
+        let whole = self.hot.as_ref().is_none_or(|hot| hot.excess.is_empty());
+        whole.then(|| self.profile.devices_used(event.ids.device, a, &rules.counted.devices))?
+    }
+
+    /// Takes `event` in: ring, totals, cap and profile.
+    pub fn insert(&mut self, event: &Event, geo: Option<GeoPoint>, prepared: Prepared, rules: &Rules) {
         let home = rules.home_currency;
         self.ring.insert(event);
         match self.hot.as_mut().and_then(|hot| hot.totals.as_mut()) {
             Some(totals) => totals.inserted(event, &self.ring, home),
             None if self.ring.len() > TOTALS_ABOVE => {
-                self.hot.get_or_insert_default().totals = Some(Totals::build(&self.ring, rules));
+                let totals = Totals::build(&self.ring, rules.counted.but_devices(), home);
+                self.hot.get_or_insert_default().totals = Some(totals);
             }
             None => {}
         }
@@ -139,13 +161,15 @@ impl History {
         {
             self.hot.get_or_insert_default().excess.take(&evicted, home);
         }
-        let logged = event.money.summed(home).map(|minor| (minor, log.unwrap_or_else(|| log_amount(minor))));
-        self.profile.learn(event, logged, geo);
+        let logged = event.money.summed(home).map(|minor| (minor, prepared.log.unwrap_or_else(|| log_amount(minor))));
+        let recognised = prepared.recognised.unwrap_or_else(|| self.profile.recognise(&event.ids));
+        self.profile.learn(event, &recognised, logged, geo);
     }
 
-    /// Loads what the next event will meet: the ring's ends, the known identities, the hot tables' entries.
+    /// Has fetched what the next event will meet: the known identities, the ring's ends; of running totals it is loaded.
     pub fn fetch(&self, ids: &Identities) {
-        black_box((self.ring.oldest(), self.ring.newest(), self.profile.first_known()));
+        self.profile.fetch();
+        self.ring.fetch(NEWEST);
         if let Some(totals) = self.hot.as_ref().and_then(|hot| hot.totals.as_ref()) {
             totals.fetch(&self.ring, ids);
         }
@@ -180,12 +204,15 @@ impl History {
     /// # Errors
     /// The bytes are none that [`History::put`] writes under these rules.
     pub fn take(from: &mut &[u8], rules: &Rules) -> Result<Self, Damaged> {
-        let (profile, ring) = (Profile::take(from)?, Ring::take(from)?);
+        let (mut profile, ring) = (Profile::take(from)?, Ring::take(from)?);
+        profile.recall_devices(&ring);
         let excess = take_option::<Excess>(from)?;
         if ring.len() > rules.ring_cap {
             return Err(Damaged("a ring holds more than windows.ring_cap"));
         }
-        let totals = (ring.len() > TOTALS_ABOVE).then(|| Totals::build(&ring, rules));
+        let devices_told = excess.is_none() && profile.knows_all_devices();
+        let counted = if devices_told { rules.counted.but_devices() } else { rules.counted };
+        let totals = (ring.len() > TOTALS_ABOVE).then(|| Totals::build(&ring, counted, rules.home_currency));
         let hot = totals.is_some() || excess.is_some();
         let hot = hot.then(|| Box::new(Hot { totals, excess: excess.unwrap_or_default() }));
         Ok(Self { profile, ring, hot })

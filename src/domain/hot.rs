@@ -2,7 +2,7 @@
 //!
 //! The totals are a cache: dropping and rebuilding them changes no result. Panes and the memory of evicted
 //! originals are state. Each event enters and leaves each window once, so a step in order is amortised
-//! O(number of windows).
+//! O(number of windows); the one at which devices begin to be counted is O(events), once.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,13 +10,13 @@ use std::{
 };
 
 use bytes::{Buf, BufMut};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map::Entry};
 
 use super::{
     amount::Currency,
     identity::{Identities, Identity},
     ring::{Event, Ring},
-    rules::{Rules, WINDOWS, WINDOWS_MS},
+    rules::{Counted, Rules, WINDOWS, WINDOWS_MS},
     stored::{Damaged, Stored, put_length, take_length},
     time::HOUR_MS,
     window::{Windows, only, saturate},
@@ -34,6 +34,10 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 #[derive(Clone, Debug)]
 pub struct Totals {
     as_of: i64,
+    /// What is counted.
+    counted: Counted,
+    /// In so many windows, from the shortest on: longer ones are not followed, and nothing of them is told.
+    windows: usize,
     /// Per window, the ring index of its oldest event.
     from: [usize; WINDOWS],
     sum: [i128; WINDOWS],
@@ -53,19 +57,23 @@ struct Distinct {
 }
 
 impl Totals {
-    /// Builds totals over `ring` as of its newest event.
-    pub fn build(ring: &Ring, rules: &Rules) -> Self {
-        let (home, counted) = (rules.home_currency, &rules.counted);
+    /// Builds totals of what is `counted` over `ring`, as of its newest event.
+    pub fn build(ring: &Ring, counted: Counted, home: Currency) -> Self {
         let as_of = ring.len().checked_sub(1).map_or(i64::MIN, |newest| ring.time(newest));
         let mut totals = Self {
             as_of,
-            from: WINDOWS_MS.map(|length| ring.position_after(as_of.saturating_sub(length))),
+            counted,
+            windows: counted.windows(),
+            from: [0; WINDOWS],
             sum: [0; WINDOWS],
             counterparties: Distinct::within(counted.counterparties),
             devices: Distinct::within(counted.devices),
             places: Distinct::within(counted.places),
             originals: Map::default(),
         };
+        for (from, length) in totals.from.iter_mut().zip(WINDOWS_MS).take(totals.windows) {
+            *from = ring.position_after(as_of.saturating_sub(length));
+        }
         for index in 0..ring.len() {
             let event = ring.get(index);
             totals.originals.insert(event.ids.transaction, event.t);
@@ -79,10 +87,27 @@ impl Totals {
         a >= self.as_of
     }
 
+    /// Whether devices are counted wherever they are in `counted`.
+    pub fn has_devices(&self, counted: &Counted) -> bool {
+        self.counted.devices == counted.devices
+    }
+
+    /// From now on devices are counted too, wherever they are in `counted`.
+    pub fn count_devices(&mut self, ring: &Ring, counted: &Counted) {
+        self.counted.devices = counted.devices;
+        self.devices = Distinct::within(counted.devices);
+        let longer = self.from.iter_mut().zip(WINDOWS_MS).take(counted.windows()).skip(self.windows);
+        longer.for_each(|(from, length)| *from = ring.position_after(self.as_of.saturating_sub(length)));
+        self.windows = self.windows.max(counted.windows());
+        for (index, event) in ring.range(0..ring.len()).enumerate() {
+            self.devices.enter(event.ids.device, self.from.map(|from| index >= from));
+        }
+    }
+
     /// Moves every window's start forward to `a`.
     pub fn advance(&mut self, ring: &Ring, a: i64, home: Currency) {
         self.as_of = a;
-        for (window, length) in WINDOWS_MS.into_iter().enumerate() {
+        for (window, length) in WINDOWS_MS.into_iter().enumerate().take(self.windows) {
             let start = a - length;
             while self.from[window] < ring.len() && ring.time(self.from[window]) <= start {
                 self.leave(&ring.get(self.from[window]), window, home);
@@ -91,18 +116,18 @@ impl Totals {
         }
     }
 
-    /// The windows as of the last advance, with `current` added.
-    pub fn windows(&self, ring: &Ring, current: &Event, home: Currency) -> Windows {
+    /// The windows as of the last advance, with `current` added; `devices` as of [`scan`](super::window::scan).
+    pub fn windows(&self, ring: &Ring, current: &Event, devices: Option<[u32; WINDOWS]>, home: Currency) -> Windows {
         let own = i128::from(current.money.summed(home).unwrap_or(0));
         let counterparties = match current.ids.counterparty {
             Identity::ABSENT => self.counterparties.distinct,
             other => self.counterparties.with(other),
         };
         Windows {
-            count: self.from.map(|from| (ring.len() - from) as u32 + 1),
-            sum: self.sum.map(|sum| saturate(sum + own)),
+            count: only(self.counted.transactions, self.from.map(|from| (ring.len() - from) as u32 + 1)),
+            sum: only(self.counted.transactions, self.sum.map(|sum| saturate(sum + own))),
             counterparties,
-            devices: self.devices.with(current.ids.device),
+            devices: devices.unwrap_or_else(|| self.devices.with(current.ids.device)),
             places: self.places.with(current.ids.place),
         }
     }
@@ -113,7 +138,7 @@ impl Totals {
             self.advance(ring, event.t, home);
         }
         let inside = WINDOWS_MS.map(|length| event.t > self.as_of - length);
-        for (from, inside) in self.from.iter_mut().zip(inside) {
+        for (from, inside) in self.from.iter_mut().zip(inside).take(self.windows) {
             // What lies before a window's start shifts it.
             *from += usize::from(!inside);
         }
@@ -123,15 +148,17 @@ impl Totals {
 
     /// Lets go of the ring's oldest event, which the ring no longer holds.
     pub fn removed_oldest(&mut self, event: &Event, home: Currency) {
-        for window in 0..WINDOWS {
+        for window in 0..self.windows {
             if self.from[window] > 0 {
                 self.from[window] -= 1;
             } else {
                 self.leave(event, window, home);
             }
         }
-        if self.originals.get(&event.ids.transaction) == Some(&event.t) {
-            self.originals.remove(&event.ids.transaction);
+        if let Entry::Occupied(newest) = self.originals.entry(event.ids.transaction)
+            && *newest.get() == event.t
+        {
+            newest.remove();
         }
     }
 
@@ -255,7 +282,7 @@ impl Excess {
     }
 
     /// Adds the panes that overlap (a − W, a] to the 24 h and 7 d windows; true when there were any.
-    pub fn add_to(&self, windows: &mut Windows, a: i64) -> bool {
+    pub fn add_to(&self, windows: &mut Windows, a: i64, rules: &Rules) -> bool {
         if self.panes.is_empty() {
             return false;
         }
@@ -265,8 +292,10 @@ impl Excess {
             let overlapping = self.panes.range(first..=a.div_euclid(HOUR_MS));
             let (count, sum) = overlapping
                 .fold((0_u32, 0_i128), |(count, sum), (_, pane)| (count.saturating_add(pane.0), sum + pane.1));
-            windows.count[window] = windows.count[window].saturating_add(count);
-            windows.sum[window] = saturate(i128::from(windows.sum[window]) + sum);
+            if rules.counted.transactions[window] {
+                windows.count[window] = windows.count[window].saturating_add(count);
+                windows.sum[window] = saturate(i128::from(windows.sum[window]) + sum);
+            }
             any |= count > 0;
         }
         any

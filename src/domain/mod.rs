@@ -15,6 +15,7 @@ pub mod partitioner;
 pub mod phone;
 pub mod place;
 pub mod policy;
+pub mod prefetch;
 pub mod profile;
 pub mod reasons;
 pub mod ring;

@@ -4,14 +4,22 @@
 use bytes::{Buf, BufMut};
 
 use super::{
-    identity::Identity,
+    identity::{Identities, Identity},
     place::GeoPoint,
-    ring::{Event, size_class},
+    prefetch::prefetch,
+    ring::{Event, Ring, size_class},
+    rules::{WINDOWS, WINDOWS_MS},
     stored::{Damaged, Stored, put_option, take_option},
 };
 
 /// The most devices, places and counterparties remembered; the least recently used goes first.
 pub const KNOWN_LIMITS: [usize; 3] = [8, 8, 32];
+
+/// Words of a known device: which it is, the event time of its first use, and of its newest.
+const DEVICE: usize = 3;
+
+/// Earlier than any event time.
+const NEVER: u64 = i64::MIN as u64;
 
 /// A phone's habits.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +70,7 @@ impl Moments {
 /// A kind of thing a phone knows.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    /// Devices; each with the event time of its first use.
+    /// Devices; each with the event times of its first and its newest use.
     Device,
     /// Places.
     Place,
@@ -70,7 +78,23 @@ pub enum Kind {
     Counterparty,
 }
 
-/// Three most-recently-used lists in one allocation: devices (two words each), places, counterparties.
+/// Which of an event's identities a phone knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Recognised {
+    /// The entry of each in its list.
+    entries: [Option<usize>; KNOWN_LIMITS.len()],
+    /// When the phone first used the device, while it remembers it.
+    pub device_since: Option<i64>,
+}
+
+impl Recognised {
+    /// Whether the phone knows what the event has of this kind.
+    pub fn knows(&self, kind: Kind) -> bool {
+        self.entries[kind as usize].is_some()
+    }
+}
+
+/// Three most-recently-used lists in one allocation: devices (three words each), places, counterparties.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Known {
     words: Vec<u64>,
@@ -92,8 +116,9 @@ impl Profile {
         }
     }
 
-    /// Takes in an inserted event: `logged` is its amount and log amount where they enter sums and means.
-    pub fn learn(&mut self, event: &Event, logged: Option<(i64, f64)>, geo: Option<GeoPoint>) {
+    /// Takes in an inserted event, of which this profile knows what is `recognised`: `logged` is its amount and log amount where
+    /// they enter sums and means.
+    pub fn learn(&mut self, event: &Event, recognised: &Recognised, logged: Option<(i64, f64)>, geo: Option<GeoPoint>) {
         self.newest = self.newest.max(event.t);
         self.previous = event.t;
         self.last_offset = event.offset;
@@ -104,26 +129,59 @@ impl Profile {
         if let Some(point) = geo {
             self.located = Some((point, event.t));
         }
-        self.known.touch(Kind::Device, event.ids.device, event.t);
-        self.known.touch(Kind::Place, event.ids.place, event.t);
+        self.known.touch(Kind::Device, event.ids.device, recognised, event.t);
+        self.known.use_device(event.ids.device, event.t);
+        self.known.touch(Kind::Place, event.ids.place, recognised, event.t);
         if event.ids.counterparty != Identity::ABSENT {
-            self.known.touch(Kind::Counterparty, event.ids.counterparty, event.t);
+            self.known.touch(Kind::Counterparty, event.ids.counterparty, recognised, event.t);
         }
     }
 
-    /// Whether this phone knows `identity`.
-    pub fn knows(&self, kind: Kind, identity: Identity) -> bool {
-        self.known.find(kind, identity).is_some()
+    /// What this phone knows of `ids`, till it learns of another event.
+    pub fn recognise(&self, ids: &Identities) -> Recognised {
+        let known = &self.known;
+        let device = known.find(Kind::Device, ids.device);
+        let counterparty = match ids.counterparty {
+            Identity::ABSENT => None,
+            other => known.find(Kind::Counterparty, other),
+        };
+        Recognised {
+            entries: [device, known.find(Kind::Place, ids.place), counterparty],
+            device_since: device.map(|entry| known.words[DEVICE * entry + 1] as i64),
+        }
     }
 
-    /// When this phone first used `device`, while it remembers it.
-    pub fn device_since(&self, device: Identity) -> Option<i64> {
-        self.known.find(Kind::Device, device).map(|at| self.known.words[at + 1] as i64)
+    /// Whether no device can have been forgotten: there is room for one more.
+    pub fn knows_all_devices(&self) -> bool {
+        self.known.devices().len() < KNOWN_LIMITS[Kind::Device as usize]
     }
 
-    /// The identity that stands first in memory.
-    pub fn first_known(&self) -> Option<Identity> {
-        self.known.words.first().copied().map(Identity)
+    /// How many devices were used in each of the windows `counted` as of `a`, `current` among them: without a look at the ring,
+    /// where no use is later than `a` and the profile knows all devices.
+    pub fn devices_used(&self, current: Identity, a: i64, counted: &[bool; WINDOWS]) -> Option<[u32; WINDOWS]> {
+        if self.newest > a || !self.knows_all_devices() {
+            return None;
+        }
+        let mut used = [0; WINDOWS];
+        for window in (0..WINDOWS).filter(|window| counted[*window]) {
+            let start = a - WINDOWS_MS[window];
+            let others = self.known.devices().iter();
+            let others = others.filter(|[device, _, newest]| *device != current.0 && *newest as i64 > start);
+            used[window] = 1 + others.count() as u32;
+        }
+        Some(used)
+    }
+
+    /// Tells the devices' newest uses by the events that are still in the ring: no older one is in any window.
+    pub fn recall_devices(&mut self, ring: &Ring) {
+        for event in ring.newest_first() {
+            self.known.use_device(event.ids.device, event.t);
+        }
+    }
+
+    /// Has what this phone knows fetched.
+    pub fn fetch(&self) {
+        prefetch(&self.known.words);
     }
 
     /// Heap bytes held.
@@ -140,32 +198,48 @@ impl Known {
     fn list(&self, kind: Kind) -> (usize, usize) {
         let [devices, places, _] = self.lengths.map(usize::from);
         match kind {
-            Kind::Device => (0, 2),
-            Kind::Place => (2 * devices, 1),
-            Kind::Counterparty => (2 * devices + places, 1),
+            Kind::Device => (0, DEVICE),
+            Kind::Place => (DEVICE * devices, 1),
+            Kind::Counterparty => (DEVICE * devices + places, 1),
         }
     }
 
+    fn devices(&self) -> &[[u64; DEVICE]] {
+        self.words[..DEVICE * usize::from(self.lengths[Kind::Device as usize])].as_chunks().0
+    }
+
+    /// Notes that `device` was used at `t`.
+    fn use_device(&mut self, device: Identity, t: i64) {
+        let devices = DEVICE * usize::from(self.lengths[Kind::Device as usize]);
+        let used = self.words[..devices].as_chunks_mut::<DEVICE>().0.iter_mut().find(|[known, ..]| *known == device.0);
+        if let Some([.., newest]) = used {
+            *newest = t.max(*newest as i64) as u64;
+        }
+    }
+
+    /// The entry of its list that is of this identity.
     fn find(&self, kind: Kind, identity: Identity) -> Option<usize> {
         let (start, width) = self.list(kind);
         let list = self.words.get(start..start + width * usize::from(self.lengths[kind as usize]))?;
-        let found = match width {
+        match width {
             1 => list.iter().position(|word| *word == identity.0),
-            _ => list.as_chunks::<2>().0.iter().position(|entry| entry[0] == identity.0),
-        };
-        found.map(|entry| start + entry * width)
+            _ => list.as_chunks::<DEVICE>().0.iter().position(|[device, ..]| *device == identity.0),
+        }
     }
 
-    /// Moves `identity` to the front of its list, as a new entry where it is not in it.
-    fn touch(&mut self, kind: Kind, identity: Identity, t: i64) {
+    /// Moves `identity` to the front of its list, as a new entry where it is not `recognised`.
+    fn touch(&mut self, kind: Kind, identity: Identity, recognised: &Recognised, t: i64) {
         let (start, width) = self.list(kind);
-        if let Some(at) = self.find(kind, identity) {
-            to_front(&mut self.words[start..at + width], width);
+        if let Some(entry) = recognised.entries[kind as usize] {
+            // Mostly it stands there.
+            if entry > 0 {
+                self.words[start..start + (entry + 1) * width].rotate_right(width);
+            }
             return;
         }
         let length = usize::from(self.lengths[kind as usize]);
         if length == KNOWN_LIMITS[kind as usize] {
-            to_front(&mut self.words[start..start + width * length], width);
+            self.words[start..start + width * length].rotate_right(width);
             self.words[start] = identity.0;
         } else {
             if self.words.capacity() - self.words.len() < width {
@@ -174,21 +248,10 @@ impl Known {
             (0..width).for_each(|_| self.words.insert(start, identity.0));
             self.lengths[kind as usize] += 1;
         }
-        if width == 2 {
-            self.words[start + 1] = t as u64;
+        if width == DEVICE {
+            self.words[start + 1..start + DEVICE].fill(t as u64);
         }
     }
-}
-
-/// Moves the last entry of a list, of one word or two, before all others; mostly it is there.
-fn to_front(list: &mut [u64], width: usize) {
-    let (second, first) = (list.len() - 1, list.len() - width);
-    let (entry, other) = (list[first], list[second]);
-    for at in (0..first).rev() {
-        list[at + width] = list[at];
-    }
-    list[width - 1] = other;
-    list[0] = entry;
 }
 
 impl Stored for Profile {
@@ -202,7 +265,13 @@ impl Stored for Profile {
         out.put_i64_le(self.greatest);
         put_option(self.located.as_ref(), out);
         out.put_slice(&self.known.lengths);
-        self.known.words.iter().for_each(|word| out.put_u64_le(*word));
+        // When devices were used last is told by the ring.
+        self.known
+            .devices()
+            .iter()
+            .flat_map(|[device, since, _]| [device, since])
+            .for_each(|word| out.put_u64_le(*word));
+        self.known.words[self.known.list(Kind::Place).0..].iter().for_each(|word| out.put_u64_le(*word));
     }
 
     fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
@@ -241,11 +310,15 @@ impl Known {
             return Err(Damaged("a profile knows more than it may"));
         }
         let [devices, places, counterparties] = lengths.map(usize::from);
-        let bytes = (2 * devices + places + counterparties) * 8;
-        let (known, rest) = from.split_at_checked(bytes).ok_or(Damaged("a profile ends too early"))?;
+        let (stored, held) = (2 * devices + places + counterparties, DEVICE * devices + places + counterparties);
+        let (known, rest) = from.split_at_checked(stored * 8).ok_or(Damaged("a profile ends too early"))?;
         *from = rest;
-        let mut words = Vec::with_capacity(size_class(bytes) / 8);
-        words.extend(known.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)));
+        let mut stored = known.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+        let mut words = Vec::with_capacity(size_class(held * 8) / 8);
+        for _ in 0..devices {
+            words.extend(stored.by_ref().take(2).chain([NEVER]));
+        }
+        words.extend(stored);
         Ok(Self { words, lengths })
     }
 }

@@ -10,6 +10,7 @@ use bytes::{Buf, BufMut};
 use super::{
     amount::{AmountMinor, Currency},
     identity::{Identities, Identity},
+    prefetch::prefetch,
     stored::{Damaged, Stored, put_length, take_length},
     time::DAY_MS,
 };
@@ -112,9 +113,12 @@ impl Ring {
         self.events.front().map(|packed| self.base + i64::from(packed.above_base))
     }
 
-    /// The newest event's time.
-    pub fn newest(&self) -> Option<i64> {
-        self.events.back().map(|packed| self.base + i64::from(packed.above_base))
+    /// Has the oldest event and the newest `most` fetched.
+    pub fn fetch(&self, most: usize) {
+        let (earlier, later) = self.events.as_slices();
+        prefetch(&earlier[..earlier.len().min(1)]);
+        prefetch(&later[later.len().saturating_sub(most)..]);
+        prefetch(&earlier[earlier.len().saturating_sub(most.saturating_sub(later.len()))..]);
     }
 
     /// All events, newest first.

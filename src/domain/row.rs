@@ -6,7 +6,7 @@ use super::{
     features::{self as f, FEATURES, Row},
     identity::Identity,
     place::GeoPoint,
-    profile::{Kind, Profile},
+    profile::{Kind, Profile, Recognised},
     ring::Event,
     rules::Rules,
     time::{DAY_MS, HOUR_MS, SECOND_MS},
@@ -33,13 +33,14 @@ pub fn log_amount(minor: i64) -> f64 {
     libm::log1p(minor as f64 / 100.0)
 }
 
-/// Computes the row. `profile` is `None` where the phone has none yet, or none that can be relied on.
+/// Computes the row. `profile` is `None` where the phone has none yet, or none that can be relied on; with it comes what it
+/// knows of the event.
 pub fn compute(
     transaction: &Transaction<'_>,
     event: &Event,
     geo: Option<GeoPoint>,
     windows: &Windows,
-    profile: Option<&Profile>,
+    profile: Option<(&Profile, &Recognised)>,
     rules: &Rules,
 ) -> Row {
     let mut row = [f64::NAN; FEATURES];
@@ -55,13 +56,15 @@ pub fn compute(
     if let Some(channel) = transaction.channel {
         row[f::CHANNEL] = f64::from(channel.code());
     }
-    if let Some(profile) = profile {
+    if let Some((profile, recognised)) = profile {
         if home && profile.amounts.count > 0 {
             amounts(&mut row, transaction.amount.0, profile);
         }
-        habits(&mut row, event, geo, profile);
+        habits(&mut row, event, geo, profile, recognised);
     }
-    if let Some(opened) = transaction.account_opened_at.map(|at| at.0).or(profile.map(|known| known.first_seen)) {
+    if let Some(opened) =
+        transaction.account_opened_at.map(|at| at.0).or(profile.map(|(profile, _)| profile.first_seen))
+    {
         row[f::ACCOUNT_AGE] = (event.t - opened) as f64 / DAY_MS as f64;
     }
     row
@@ -94,16 +97,15 @@ fn amounts(row: &mut Row, minor: i64, profile: &Profile) {
     }
 }
 
-fn habits(row: &mut Row, event: &Event, geo: Option<GeoPoint>, profile: &Profile) {
-    let ids = &event.ids;
-    let since = profile.device_since(ids.device);
+fn habits(row: &mut Row, event: &Event, geo: Option<GeoPoint>, profile: &Profile, recognised: &Recognised) {
+    let since = recognised.device_since;
     row[f::DEVICE_NEW] = f64::from(u8::from(since.is_none()));
     if let Some(since) = since {
         row[f::DEVICE_AGE] = (event.t - since) as f64 / SECOND_MS as f64;
     }
-    row[f::PLACE_NEW] = f64::from(u8::from(!profile.knows(Kind::Place, ids.place)));
-    if ids.counterparty != Identity::ABSENT {
-        row[f::COUNTERPARTY_NEW] = f64::from(u8::from(!profile.knows(Kind::Counterparty, ids.counterparty)));
+    row[f::PLACE_NEW] = f64::from(u8::from(!recognised.knows(Kind::Place)));
+    if event.ids.counterparty != Identity::ABSENT {
+        row[f::COUNTERPARTY_NEW] = f64::from(u8::from(!recognised.knows(Kind::Counterparty)));
     }
     row[f::RECENCY] = (event.t - profile.previous) as f64 / SECOND_MS as f64;
     if let (Some(here), Some((there, then))) = (geo, profile.located) {

@@ -18,9 +18,11 @@ pub const WINDOWS: usize = WINDOWS_MS.len();
 /// The longest window, 7 d, in milliseconds.
 pub const LONGEST_WINDOW_MS: i64 = WINDOWS_MS[WINDOWS - 1];
 
-/// For which windows distinct identities are counted, shortest window first; in the others their number is told as 0.
+/// What is counted in which windows, shortest window first; in the others it is told as 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
+    /// Transactions and their sum.
+    pub transactions: [bool; WINDOWS],
     /// Counterparties.
     pub counterparties: [bool; WINDOWS],
     /// Devices.
@@ -31,14 +33,36 @@ pub struct Counted {
 
 impl Counted {
     /// Everything in every window.
-    pub const ALL: Self = Self { counterparties: [true; WINDOWS], devices: [true; WINDOWS], places: [true; WINDOWS] };
+    pub const ALL: Self = Self {
+        transactions: [true; WINDOWS],
+        counterparties: [true; WINDOWS],
+        devices: [true; WINDOWS],
+        places: [true; WINDOWS],
+    };
 
     /// What the feature set reads (`row` reads no other): what nobody reads is not counted.
     pub const FEATURES: Self = Self {
+        transactions: [false, true, true, true, false],
         counterparties: [false, false, false, true, false],
         devices: [false, false, false, false, true],
         places: [false, false, false, true, false],
     };
+
+    /// The same but for devices.
+    pub fn but_devices(&self) -> Self {
+        Self { devices: [false; WINDOWS], ..*self }
+    }
+
+    /// Nothing is counted in longer windows than so many.
+    pub fn windows(&self) -> usize {
+        let Self { transactions, counterparties, devices, places } = self;
+        longest(transactions).max(longest(counterparties)).max(longest(devices)).max(longest(places))
+    }
+}
+
+/// The windows up to the longest in which something is counted.
+pub fn longest(counted: &[bool; WINDOWS]) -> usize {
+    counted.iter().rposition(|counted| *counted).map_or(0, |longest| longest + 1)
 }
 
 /// Everything besides the log that a partition's state and features depend on.
@@ -58,7 +82,7 @@ pub struct Rules {
     pub scope: Scope,
     /// The most events a phone's ring holds before hourly panes take over.
     pub ring_cap: usize,
-    /// Which distinct counts the windows have.
+    /// What the windows count.
     pub counted: Counted,
     /// The country calling code of national phone forms, without plus.
     pub calling_code: String,

@@ -9,17 +9,17 @@ use super::{
     amount::Currency,
     identity::Identity,
     ring::{Event, Ring},
-    rules::{Rules, WINDOWS, WINDOWS_MS},
+    rules::{Rules, WINDOWS, WINDOWS_MS, longest},
 };
 
 /// What the windows hold as of one moment, shortest window first, the event under judgement included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Windows {
-    /// Transactions.
+    /// Transactions, where [`Rules::counted`] has them.
     pub count: [u32; WINDOWS],
-    /// Home-currency minor units, reversals left out; saturates.
+    /// Home-currency minor units, likewise, reversals left out; saturates.
     pub sum: [i64; WINDOWS],
-    /// Distinct counterparties, where [`Rules::counted`] has them.
+    /// Distinct counterparties, likewise.
     pub counterparties: [u32; WINDOWS],
     /// Distinct devices, likewise; unknown is one.
     pub devices: [u32; WINDOWS],
@@ -27,9 +27,10 @@ pub struct Windows {
     pub places: [u32; WINDOWS],
 }
 
-/// Scans `ring` as of `a` and adds `current`, which counts in every window whatever its own time.
-pub fn scan(ring: &Ring, current: &Event, a: i64, rules: &Rules) -> Windows {
-    let counted = &rules.counted;
+/// Scans `ring` as of `a` and adds `current`, which counts in every window whatever its own time. `devices` is how many each
+/// window has in which they are counted, where that is known already.
+pub fn scan(ring: &Ring, current: &Event, a: i64, devices: Option<[u32; WINDOWS]>, rules: &Rules) -> Windows {
+    let counted = if devices.is_some() { rules.counted.but_devices() } else { rules.counted };
     let mut scan = Scan {
         home: rules.home_currency,
         counts: [0; WINDOWS],
@@ -40,7 +41,7 @@ pub fn scan(ring: &Ring, current: &Event, a: i64, rules: &Rules) -> Windows {
     };
     scan.add(0, || std::iter::once(*current));
     let mut until = ring.position_after(a);
-    for (window, length_ms) in WINDOWS_MS.iter().enumerate() {
+    for (window, length_ms) in WINDOWS_MS.iter().enumerate().take(counted.windows()) {
         let from = until - ring.count_after(a - length_ms, until);
         // The shortest windows mostly hold nothing more.
         if from < until {
@@ -49,10 +50,10 @@ pub fn scan(ring: &Ring, current: &Event, a: i64, rules: &Rules) -> Windows {
         }
     }
     Windows {
-        count: running(scan.counts),
-        sum: running(scan.sums).map(saturate),
+        count: only(counted.transactions, running(scan.counts)),
+        sum: only(counted.transactions, running(scan.sums).map(saturate)),
         counterparties: only(counted.counterparties, running(scan.counterparties.first_in)),
-        devices: only(counted.devices, running(scan.devices.first_in)),
+        devices: devices.unwrap_or_else(|| only(counted.devices, running(scan.devices.first_in))),
         places: only(counted.places, running(scan.places.first_in)),
     }
 }
@@ -81,8 +82,8 @@ impl Scan {
 }
 
 /// 0 in the windows that are not counted.
-pub fn only(counted: [bool; WINDOWS], numbers: [u32; WINDOWS]) -> [u32; WINDOWS] {
-    std::array::from_fn(|window| if counted[window] { numbers[window] } else { 0 })
+pub fn only<T: Copy + Default>(counted: [bool; WINDOWS], numbers: [T; WINDOWS]) -> [T; WINDOWS] {
+    std::array::from_fn(|window| if counted[window] { numbers[window] } else { T::default() })
 }
 
 /// A sum as reported: never overflows.
@@ -117,8 +118,14 @@ const FEW: usize = 24;
 impl Distinct {
     /// None yet; up to the longest of the windows counted.
     fn within(counted: &[bool; WINDOWS]) -> Self {
-        let windows = counted.iter().rposition(|counted| *counted).map_or(0, |longest| longest + 1);
-        Self { windows, first_in: [0; WINDOWS], seen: 0, few: [Identity::ABSENT; FEW], len: 0, many: None }
+        Self {
+            windows: longest(counted),
+            first_in: [0; WINDOWS],
+            seen: 0,
+            few: [Identity::ABSENT; FEW],
+            len: 0,
+            many: None,
+        }
     }
 
     /// Counts those that are new in `window`; shorter windows were counted before.

@@ -15,7 +15,7 @@ use crate::domain::{
     decode::{Habits, decode_by},
     features,
     flags::Flags,
-    history::{Footprint, History, Observed},
+    history::{Footprint, History, Observed, Prepared},
     identity::LogId,
     partitioner::partition_of,
     place,
@@ -114,36 +114,35 @@ impl Partition {
     /// Applies the record and judges it.
     pub fn step<'a>(&mut self, record: &Record<'a>) -> Step<'a> {
         let read = self.read(record);
-        self.apply(read)
+        self.apply(record, read)
     }
 
     /// The first part of [`Partition::step`], which neither asks nor changes the state: any number of records may be read ahead.
     pub fn read<'a>(&mut self, record: &Record<'a>) -> Read<'a> {
         let decoded = decode_by(&mut self.habits, record, &self.rules);
-        let content = decoded.map(|transaction| self.unjudged(record.offset, transaction));
-        Read { offset: record.offset, timestamp_ms: record.timestamp_ms, content }
+        Read(decoded.map(|transaction| self.unjudged(record.offset, transaction)))
     }
 
     /// Looks for the history that a record is about to meet. Never shows in any result.
     pub fn look_for(&self, read: &mut Read<'_>) {
-        if let Ok(content) = &mut read.content {
-            content.met.hint = self.phones.find(&content.met.subject);
+        if let Ok(unjudged) = &mut read.0 {
+            unjudged.met.hint = self.phones.guess(&unjudged.met.subject);
         }
     }
 
     /// Has the memory fetched that [`Partition::apply`] will touch, so that several records wait for theirs together.
     /// Never shows in any result.
     pub fn fetch(&self, read: &Read<'_>) {
-        if let Ok(Met { hint: Some(found), ids, .. }) = read.content.as_ref().map(|content| &content.met) {
+        if let Ok(Met { hint: Some(found), ids, .. }) = read.0.as_ref().map(|unjudged| &unjudged.met) {
             self.phones.fetch(*found, ids);
         }
     }
 
-    /// The rest of [`Partition::step`].
-    pub fn apply<'a>(&mut self, read: Read<'a>) -> Step<'a> {
-        self.skip(read.offset);
-        match read.content {
-            Ok(content) => Step::Judged(self.judge(content, read.timestamp_ms)),
+    /// The rest of [`Partition::step`]: `read` is what was read of `record`.
+    pub fn apply<'a>(&mut self, record: &Record<'_>, read: Read<'a>) -> Step<'a> {
+        self.skip(record.offset);
+        match read.0 {
+            Ok(unjudged) => Step::Judged(self.judge(unjudged, record.timestamp_ms)),
             Err(invalid) => Step::Invalid(invalid),
         }
     }
@@ -166,10 +165,8 @@ impl Partition {
         let mut flags = Flags::default();
         flags.set(Flags::TIME_ADJUSTED, arrival.event.t != transaction.timestamp.0);
         flags.set(Flags::FOREIGN_CURRENCY, transaction.currency != self.rules.home_currency);
-        flags.set(
-            Flags::MISROUTED,
-            partition_of(transaction.phone.key().as_bytes(), self.place.partitions) != self.place.partition,
-        );
+        let partition = partition_of(transaction.phone.key().as_bytes(), self.place.partitions);
+        flags.set(Flags::MISROUTED, partition != self.place.partition);
         let profiles_complete = self.complete_since(PROFILE_WARMING_MS);
         let windows_complete = self.complete_since(self.rules.lateness_ms + LONGEST_WINDOW_MS);
         flags.set(Flags::WARMING, !(profiles_complete && windows_complete));
@@ -184,12 +181,14 @@ impl Partition {
         let profile = known.as_deref().map(|history| &history.profile);
         flags.set(Flags::OUT_OF_ORDER, profile.is_some_and(|profile| event.t < profile.newest));
         flags.set(Flags::SATURATED, observed.saturated);
-        let profile = profile.filter(|_| profiles_complete);
-        judged.row = row::compute(transaction, event, arrival.met.geo, &observed.windows, profile, rules);
+        let recognised = profile.map(|profile| profile.recognise(&event.ids));
+        let reliable = profile.zip(recognised.as_ref()).filter(|_| profiles_complete);
+        judged.row = row::compute(transaction, event, arrival.met.geo, &observed.windows, reliable, rules);
         (judged.event_time, judged.judgement, judged.flags) = (EventTimeMs(event.t), judgement, flags);
         if judgement == Judgement::Scored {
             // The row has the log amount wherever the amount enters sums and means.
-            arrival.enter(&mut self.phones, found, Some(judged.row[features::LOG_AMOUNT]), rules);
+            let prepared = Prepared { log: Some(judged.row[features::LOG_AMOUNT]), recognised };
+            arrival.enter(&mut self.phones, found, prepared, rules);
         }
         judged
     }
@@ -296,12 +295,12 @@ impl Arrival {
     }
 
     /// Inserts the event into its phone's history, which begins with it where none was found.
-    fn enter(&self, phones: &mut Phones, found: Option<Found>, log: Option<f64>, rules: &Rules) {
+    fn enter(&self, phones: &mut Phones, found: Option<Found>, prepared: Prepared, rules: &Rules) {
         let history = match found {
             Some(found) => phones.at(found),
             None => phones.add(self.met.subject, History::starting(&self.event)),
         };
-        history.insert(&self.event, self.met.geo, log, rules);
+        history.insert(&self.event, self.met.geo, prepared, rules);
     }
 }
 

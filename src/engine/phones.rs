@@ -11,6 +11,7 @@ use hashbrown::HashTable;
 use crate::domain::{
     history::{Footprint, History},
     identity::{Identities, Subject},
+    prefetch::prefetch,
     rules::Rules,
     stored::{Damaged, Stored},
 };
@@ -54,7 +55,7 @@ struct Copying {
     removed: VecDeque<Vec<u8>>,
 }
 
-/// Where a phone's history is, until one is removed.
+/// Where a phone's history is, or may be, until one is removed.
 #[derive(Clone, Copy, Debug)]
 pub struct Found(u32);
 
@@ -87,14 +88,22 @@ impl Phones {
         self.table.find(hash, same).map(|at| Found(*at))
     }
 
-    /// [`Phones::find`], quicker where the history still is where it was found before.
+    /// [`Phones::find`], quicker where the history is where the hint says.
     pub fn find_from(&self, hint: Option<Found>, subject: &Subject) -> Option<Found> {
         let still = |found: &Found| slot(&self.chunks, found.0).is_some_and(|entry| entry.subject == *subject);
         hint.filter(still).or_else(|| self.find(subject))
     }
 
-    /// Has the processor fetch the memory of the history found there: these loads wait for one another only in the
-    /// order of their addresses, so those of several histories overlap.
+    /// Where the history of `subject` likely is, which [`Phones::find_from`] makes sure of: told by the table alone, without
+    /// waiting for the history, which is fetched.
+    pub fn guess(&self, subject: &Subject) -> Option<Found> {
+        let found = self.table.find(self.hasher.hash_one(subject), |_| true).map(|at| Found(*at))?;
+        let (chunk, within) = place(found.0);
+        prefetch(std::slice::from_ref(&self.chunks[chunk][within]));
+        Some(found)
+    }
+
+    /// Has fetched what the history that likely is there points to: the memory of several histories is waited for together.
     pub fn fetch(&self, found: Found, ids: &Identities) {
         if let Some(entry) = slot(&self.chunks, found.0) {
             entry.history.fetch(ids);

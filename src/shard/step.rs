@@ -155,7 +155,7 @@ impl Slot {
             }
             Stage::Live => {
                 let read = read.unwrap_or_else(|| engine.read(record));
-                let step = engine.apply(read);
+                let step = engine.apply(record, read);
                 spring(self.partition, record.offset);
                 Some(step)
             }

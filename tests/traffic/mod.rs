@@ -166,6 +166,7 @@ pub fn scene(seed: u64, most: i64) -> Scene {
 
 /// Neither all windows nor those of the features; what features read is counted, as it must be.
 const ODD: Counted = Counted {
+    transactions: [false, true, true, true, true],
     counterparties: [true, false, false, true, false],
     devices: [false, true, false, false, true],
     places: [false, false, true, true, true],
@@ -180,7 +181,7 @@ fn rules(dice: &mut Dice) -> Rules {
         forget_ms: lateness_ms + dice.pick(&[7 * DAY_MS, 12 * DAY_MS, 180 * DAY_MS]),
         scope: dice.pick(&[Scope::Network, Scope::Institution]),
         counted: dice.pick(&[Counted::ALL, Counted::ALL, Counted::FEATURES, ODD]),
-        ring_cap: dice.pick(&[32_768, 3, 10, 33, 64, 65, 66, 72, 80]),
+        ring_cap: dice.pick(&[32_768, 32_768, 3, 10, 33, 127, 128, 129, 130, 144, 160]),
         home_currency: Currency::parse("KES").expect("a currency"),
         ..Rules::default()
     }

@@ -44,7 +44,7 @@ pub(super) struct Met {
     pub(super) ids: Identities,
     pub(super) geo: Option<GeoPoint>,
     pub(super) subject: Subject,
-    /// Where its phone's history was when last looked for.
+    /// Where its phone's history likely is.
     pub(super) hint: Option<Found>,
 }
 
@@ -67,14 +67,10 @@ pub enum Judgement {
     },
 }
 
-/// A record as read: all that can be known of it without the state.
+/// A record as read: all that can be known of it without the state. A transaction's judgement, and what comes with it, is yet
+/// to be made.
 #[derive(Debug)]
-pub struct Read<'a> {
-    pub(super) offset: i64,
-    pub(super) timestamp_ms: Option<i64>,
-    /// A transaction's judgement, and what comes with it, is yet to be made.
-    pub(super) content: Result<Box<Judged<'a>>, Box<Invalid>>,
-}
+pub struct Read<'a>(pub(super) Result<Box<Judged<'a>>, Box<Invalid>>);
 
 impl<'a> Judged<'a> {
     /// The transaction of the record at `offset`, yet to be judged.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::domain::{
     amount::{AmountMinor, Currency},
+    history::Prepared,
     identity::{Identity, LogId},
     phone::Phone,
     ring::{Event, Money},
@@ -27,7 +28,7 @@ fn history(t: i64) -> History {
     let money = Money::new(AmountMinor(100), Currency::KES, false);
     let event = Event { t, offset: 0, ids, money };
     let mut history = History::starting(&event);
-    history.insert(&event, None, None, &Rules::default());
+    history.insert(&event, None, Prepared::default(), &Rules::default());
     history
 }
 
@@ -105,4 +106,17 @@ fn of_a_phone_that_went_and_came_back_during_the_walk_the_later_history_is_the_o
     let mut expected: BTreeMap<Subject, i64> = expected.collect();
     expected.insert(subject(99), 3);
     assert_eq!(newest(&copies), expected);
+}
+
+#[test]
+fn a_guess_finds_the_phone_or_is_noticed_to_be_anothers() {
+    let slab = filled(30_000);
+    let mut wrong = 0;
+    for subject in (0..60_000).map(subject) {
+        let (guessed, found) = (slab.guess(&subject), slab.find(&subject));
+        let place = |found: Option<Found>| found.map(|Found(at)| at);
+        assert_eq!(place(slab.find_from(guessed, &subject)), place(found));
+        wrong += u32::from(place(guessed) != place(found));
+    }
+    assert!(wrong > 100, "only {wrong} guesses were wrong");
 }
