@@ -7,7 +7,10 @@
 use super::evaluate::Score;
 use super::forest::Forest;
 use super::text::{Child, Tree};
-use crate::domain::features::{FEATURES, Row};
+use crate::domain::{
+    features::{FEATURES, Row},
+    prefetch::prefetch,
+};
 
 impl Forest {
     /// The raw score before any feature is looked at: the sum of the roots' values.
@@ -103,7 +106,7 @@ impl Ways {
 
     /// Sums up what the ways to these leaves say.
     fn sum(&self, leaves: &[usize]) -> Row {
-        leaves.iter().for_each(|leaf| fetch(&self.0[*leaf]));
+        leaves.iter().for_each(|leaf| prefetch(std::slice::from_ref(&self.0[*leaf])));
         // Two sums, for a step waits for the one before it at the same place.
         let mut sums = [[0.0; PLACES]; 2];
         for (at, leaf) in leaves.iter().enumerate() {
@@ -137,18 +140,4 @@ impl Way {
             sums[usize::from(*place) % PLACES] += moved;
         }
     }
-}
-
-/// Has the processor fetch a way. Never shows in any result.
-#[inline(always)]
-fn fetch(way: &Way) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let place: *const Way = way;
-        // SAFETY: every x86_64 has SSE, and fetching changes nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = way;
 }
