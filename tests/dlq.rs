@@ -93,6 +93,9 @@ fn dead_letters_are_listed_shown_and_redriven() {
     let shown = said(&topics, &["dlq", "show", "0", "3"]);
     assert!(shown.contains("__connect.errors.offset: 4711") && !shown.contains("MENDED"), "{shown}");
     assert!(said(&topics, &["dlq", "show", "0", "3", "--value"]).contains("MENDED"));
+    let unknown = sentra(&topics, &["dlq", "list", "--reason", "BAD_AMOUNT"]);
+    assert!(!unknown.status.success());
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("AMOUNT_MALFORMED, AMOUNT_NOT_POSITIVE"));
     let missing = sentra(&topics, &["dlq", "show", "0", "99"]);
     assert!(!missing.status.success());
     assert!(String::from_utf8_lossy(&missing.stderr).contains("no dead letter at 0:99"));

@@ -17,7 +17,7 @@ use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use super::{CliError, Globals, Out, run::watch_signals};
 use crate::{
     config::Config,
-    domain::time::EventTimeMs,
+    domain::{invalid::InvalidReason, time::EventTimeMs},
     kafka::{
         client::producer_config,
         dead_letters::{Letter, Mailbox, REDRIVEN, own_headers},
@@ -79,9 +79,9 @@ struct Filters {
     /// Only letters of this partition.
     #[arg(long)]
     partition: Option<i32>,
-    /// Only letters with this reason, such as BAD_AMOUNT.
-    #[arg(long)]
-    reason: Option<String>,
+    /// Only letters with this reason, such as AMOUNT_MALFORMED.
+    #[arg(long, value_parser = reason)]
+    reason: Option<InvalidReason>,
     /// Only letters of this institution, as the record's header names it.
     #[arg(long)]
     institution: Option<String>,
@@ -102,6 +102,13 @@ struct Filters {
     limit: Option<u64>,
 }
 
+fn reason(text: &str) -> Result<InvalidReason, String> {
+    InvalidReason::from_wire(&text.to_ascii_lowercase()).ok_or_else(|| {
+        let codes: Vec<String> = InvalidReason::ALL.iter().map(|reason| reason.as_str().to_ascii_uppercase()).collect();
+        format!("want one of {}", codes.join(", "))
+    })
+}
+
 fn time(text: &str) -> Result<i64, String> {
     EventTimeMs::parse(text)
         .map(|at| at.0)
@@ -120,7 +127,9 @@ impl Filters {
     fn takes(&self, letter: &Letter) -> bool {
         let at = letter.timestamp_ms.unwrap_or(0);
         self.partition.is_none_or(|wanted| wanted == letter.partition)
-            && self.reason.as_ref().is_none_or(|wanted| letter.class.as_deref() == Some(wanted))
+            && self.reason.is_none_or(|wanted| {
+                letter.class.as_deref().is_some_and(|class| class.eq_ignore_ascii_case(wanted.as_str()))
+            })
             && self.institution.as_ref().is_none_or(|wanted| letter.institution.as_deref() == Some(wanted))
             && self.since.is_none_or(|since| at >= since)
             && self.until.is_none_or(|until| at < until)
