@@ -86,6 +86,38 @@ fn records_lie_where_java_would_put_them_with_the_event_time_as_create_time_and_
 }
 
 #[test]
+fn disorder_duplicates_and_conflicts_come_through_as_asked_for_with_a_label_for_each_transaction() {
+    let topic = common::unique_topic("simulate-wild");
+    common::create_topic(&topic, PARTITIONS, &[("message.timestamp.type", "CreateTime")]);
+    let labels = tempfile::tempdir().expect("a folder");
+    let wild = "--disorder 0.2 --disorder-minutes 60 --duplicates 0.1 --conflicts 0.05";
+    let line = format!("--to-kafka --fast --events 10000 --customers 400 {wild} --labels {}", labels.path().display());
+    simulate(&line, &topic).expect("simulated");
+    let records = consume(&topic, 10_000);
+    let mut times: HashMap<i32, i64> = HashMap::new();
+    let mut bodies: HashMap<String, Vec<&serde_json::Value>> = HashMap::new();
+    let mut backwards = 0;
+    for record in &records {
+        let newest = times.entry(record.partition).or_insert(i64::MIN);
+        backwards += u32::from(event_time(record) < *newest);
+        *newest = event_time(record).max(*newest);
+        let id = format!("{} {}", record.value["institution_id"], record.value["transaction_id"]);
+        bodies.entry(id).or_default().push(&record.value);
+    }
+    let repeated = bodies.values().filter(|bodies| bodies.len() > 1);
+    let (same, changed): (Vec<_>, Vec<_>) = repeated.partition(|bodies| bodies.iter().all(|body| *body == bodies[0]));
+    assert!(
+        backwards > 1_000 && same.len() > 500 && changed.len() > 200,
+        "{backwards} {} {}",
+        same.len(),
+        changed.len()
+    );
+    let text = std::fs::read_to_string(labels.path().join("labels.jsonl")).expect("labels");
+    assert_eq!(text.lines().count(), bodies.len());
+    common::delete_topic(&topic);
+}
+
+#[test]
 fn a_rate_is_kept_and_now_means_now() {
     let topic = common::unique_topic("simulate-now");
     common::create_topic(&topic, PARTITIONS, &[]);

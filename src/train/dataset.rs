@@ -16,7 +16,7 @@ use std::{
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::simulate::{Label, Options, Repeat, Simulated, Simulation};
+use super::simulate::{Label, Options, Simulated, Simulation};
 use crate::{
     domain::{features::Row, identity::LogId, rules::Rules, transaction::Record},
     engine::partition::{Judged, Judgement, Partition, Place, Step},
@@ -104,7 +104,7 @@ pub fn from_simulation(options: &Options, rules: &Arc<Rules>, mut progress: impl
             Label::Fraud(name) => Truth { fraud: true, play: Some(builder.play(name)) },
         };
         builder.add(&record.json, |_| Some(truth));
-        if record.repeat == Repeat::First {
+        if record.earliest {
             line.clear();
             record.write_label(&mut line);
             builder.labels_hash.update(&line);

@@ -6,7 +6,7 @@ use super::{
     dataset::{self, Dataset, DatasetError, LABELS, TRANSACTIONS},
     fit::{FitError, FitSettings, fit},
     report::{self, Origin},
-    simulate::{DEFAULT_CUSTOMERS, Disorder, Limit, Options, Repeat, Simulation},
+    simulate::{DEFAULT_CUSTOMERS, Disorder, Limit, Options, Simulation},
 };
 use crate::{
     domain::{features, rules::Rules},
@@ -30,7 +30,7 @@ fn write_folder(options: &Options, folder: &std::path::Path) {
     for record in Simulation::new(options) {
         transactions.extend_from_slice(&record.json);
         transactions.push(b'\n');
-        if record.repeat == Repeat::First {
+        if record.earliest {
             record.write_label(&mut labels);
         }
     }

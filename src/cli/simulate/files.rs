@@ -84,7 +84,7 @@ fn write<W: Write>(
     while simulation.read(&mut record) {
         record.json.push(b'\n');
         transactions.write(&record.json)?;
-        if let (Some(labels), Repeat::First) = (&mut labels, record.repeat) {
+        if let Some(labels) = labels.as_mut().filter(|_| record.earliest) {
             line.clear();
             record.write_label(&mut line);
             labels.write(&line)?;
@@ -132,24 +132,28 @@ mod tests {
 
     #[test]
     fn every_transaction_of_the_file_has_exactly_one_label() {
-        let folder = tempfile::tempdir().unwrap();
-        let disorder = Disorder { late_share: 0.05, late_spread_ms: 600_000, duplicates: 0.1, conflicts: 0.02 };
-        let options = Options { limit: Limit::Days(2), disorder, ..Options::sized(3, 300) };
-        let said = run(&options, folder.path(), &ProgressBar::hidden()).unwrap();
-        assert!(said.contains("repeated"), "{said}");
-        let ids = |name: &str| -> Vec<String> {
-            let text = fs::read_to_string(folder.path().join(name)).unwrap();
-            let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-            lines.map(|line| format!("{} {}", line["institution_id"], line["transaction_id"])).collect()
-        };
-        let mut transactions = ids(TRANSACTIONS);
-        let records = transactions.len();
-        transactions.sort_unstable();
-        transactions.dedup();
-        let mut labels = ids(LABELS);
-        labels.sort_unstable();
-        assert!(records > transactions.len());
-        assert_eq!(transactions, labels);
+        let calm = Disorder { late_share: 0.05, late_spread_ms: 600_000, duplicates: 0.1, conflicts: 0.02 };
+        // Repetitions overtake their firsts, which the limit cuts off.
+        let wild = Disorder { late_share: 0.3, late_spread_ms: 36_000_000, duplicates: 0.3, conflicts: 0.3 };
+        for (limit, disorder) in [(Limit::Days(2), calm), (Limit::Days(1), wild), (Limit::Records(3_000), wild)] {
+            let folder = tempfile::tempdir().unwrap();
+            let options = Options { limit, disorder, ..Options::sized(3, 300) };
+            let said = run(&options, folder.path(), &ProgressBar::hidden()).unwrap();
+            assert!(said.contains("repeated"), "{said}");
+            let ids = |name: &str| -> Vec<String> {
+                let text = fs::read_to_string(folder.path().join(name)).unwrap();
+                let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+                lines.map(|line| format!("{} {}", line["institution_id"], line["transaction_id"])).collect()
+            };
+            let mut transactions = ids(TRANSACTIONS);
+            let records = transactions.len();
+            transactions.sort_unstable();
+            transactions.dedup();
+            let mut labels = ids(LABELS);
+            labels.sort_unstable();
+            assert!(records > transactions.len());
+            assert_eq!(transactions, labels, "{limit:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
     kafka::load::Load,
     train::{
         dataset::LABELS,
-        simulate::{Options, Repeat, Simulated, Simulation},
+        simulate::{Options, Simulated, Simulation},
     },
 };
 
@@ -88,7 +88,7 @@ pub(super) fn run(
         }
         write_key(&mut key, &record);
         load.send(key.as_bytes(), &record.json, record.at_ms.min(now_ms()))?;
-        if let (Some(labels), Repeat::First) = (&mut labels, record.repeat) {
+        if let Some(labels) = labels.as_mut().filter(|_| record.earliest) {
             line.clear();
             record.write_label(&mut line);
             labels.write(&line)?;

@@ -30,8 +30,17 @@ pub struct Arrival {
 struct Held {
     arrives_ms: i64,
     number: u64,
-    event: Event,
-    repeat: Repeat,
+    record: Arrived,
+}
+
+/// A record that arrives.
+pub struct Arrived {
+    /// What happened.
+    pub event: Event,
+    /// Whether it bears something new.
+    pub repeat: Repeat,
+    /// Whether none of its transaction arrived before it: a repetition may overtake a first record that is held up.
+    pub earliest: bool,
 }
 
 /// Mean time until a record is sent again.
@@ -49,36 +58,38 @@ impl Arrival {
     }
 
     /// The next held record.
-    pub fn pop(&mut self) -> Option<(Event, Repeat)> {
-        self.held.pop().map(|Reverse(held)| (held.event, held.repeat))
+    pub fn pop(&mut self) -> Option<Arrived> {
+        self.held.pop().map(|Reverse(held)| held.record)
     }
 
     /// Sends an event off; `Some` if it arrives at once.
-    pub fn send(&mut self, event: Event) -> Option<Event> {
-        if self.dice.chance(self.disorder.duplicates) {
-            self.repeat(event, Repeat::Resend);
-        }
-        if self.dice.chance(self.disorder.conflicts) {
+    pub fn send(&mut self, event: Event) -> Option<Arrived> {
+        let resent = self.dice.chance(self.disorder.duplicates).then(|| (event, self.again_after_ms()));
+        let changed = self.dice.chance(self.disorder.conflicts).then(|| {
             let amount_minor = event.amount_minor + 100 * self.dice.between(1, 500);
-            self.repeat(Event { amount_minor, ..event }, Repeat::Conflict);
+            (Event { amount_minor, ..event }, self.again_after_ms())
+        });
+        let late_share = self.dice.chance(self.disorder.late_share);
+        let late_ms = late_share.then(|| self.dice.exponential(self.disorder.late_spread_ms as f64) as i64);
+        let sent = [
+            resent.map(|(event, delay_ms)| (event, delay_ms, Repeat::Resend)),
+            changed.map(|(event, delay_ms)| (event, delay_ms, Repeat::Conflict)),
+            late_ms.map(|delay_ms| (event, delay_ms, Repeat::First)),
+        ];
+        let earliest = late_ms.and_then(|_| sent.iter().flatten().map(|(_, delay_ms, _)| *delay_ms).min());
+        let mut earliest = earliest.map(|delay_ms| event.at_ms + delay_ms);
+        for (event, delay_ms, repeat) in sent.into_iter().flatten() {
+            let arrives_ms = event.at_ms + delay_ms;
+            let earliest = earliest.take_if(|at_ms| *at_ms == arrives_ms).is_some();
+            self.sent += 1;
+            let record = Arrived { event, repeat, earliest };
+            self.held.push(Reverse(Held { arrives_ms, number: self.sent, record }));
         }
-        if !self.dice.chance(self.disorder.late_share) {
-            return Some(event);
-        }
-        let delay_ms = self.dice.exponential(self.disorder.late_spread_ms as f64) as i64;
-        self.hold(event, event.at_ms + delay_ms, Repeat::First);
-        None
+        late_ms.is_none().then_some(Arrived { event, repeat: Repeat::First, earliest: true })
     }
 
-    /// A repetition may overtake a first record that is held up: then it is the first that arrives.
-    fn repeat(&mut self, event: Event, repeat: Repeat) {
-        let delay_ms = SECOND_MS + self.dice.exponential(RESEND_MEAN_MS) as i64;
-        self.hold(event, event.at_ms + delay_ms, repeat);
-    }
-
-    fn hold(&mut self, event: Event, arrives_ms: i64, repeat: Repeat) {
-        self.sent += 1;
-        self.held.push(Reverse(Held { arrives_ms, number: self.sent, event, repeat }));
+    fn again_after_ms(&mut self) -> i64 {
+        SECOND_MS + self.dice.exponential(RESEND_MEAN_MS) as i64
     }
 }
 

@@ -28,13 +28,18 @@ mod world;
 
 use std::fmt;
 
-use self::{arrival::Arrival, event::Event, institution::Institution, world::World};
 pub use self::{
     arrival::Repeat,
     clock::{Shape, intensity},
     event::Label,
     institution::INSTITUTIONS,
     options::{DEFAULT_CUSTOMERS, DEFAULT_START_MS, Disorder, Limit, Options, Restamp},
+};
+use self::{
+    arrival::{Arrival, Arrived},
+    event::Event,
+    institution::Institution,
+    world::World,
 };
 use crate::domain::{phone::Phone, time::DAY_MS};
 
@@ -66,8 +71,10 @@ pub struct Simulated {
     pub transaction_id: TransactionId,
     /// What it is.
     pub label: Label,
-    /// Whether it was there before.
+    /// Whether it bears something new.
     pub repeat: Repeat,
+    /// Whether it is the first that arrives of its transaction: a label is due.
+    pub earliest: bool,
     /// The transaction as JSON.
     pub json: Vec<u8>,
 }
@@ -82,6 +89,7 @@ impl Simulated {
             transaction_id: TransactionId { prefix: 0, number: 0 },
             label: Label::Ordinary,
             repeat: Repeat::First,
+            earliest: true,
             json: Vec::with_capacity(512),
         }
     }
@@ -153,20 +161,20 @@ impl Simulation {
         if matches!(self.limit, Limit::Records(records) if self.records >= records) {
             return false;
         }
-        let Some((event, repeat)) = self.next_arrival() else { return false };
+        let Some(Arrived { event, repeat, earliest }) = self.next_arrival() else { return false };
         self.records += 1;
         record.at_ms = event.at_ms;
         record.phone = Phone::E164(event.phone);
         record.institution_id = Institution::of(event.institution).id;
         record.transaction_id = TransactionId { prefix: self.prefix, number: event.number };
         record.label = event.label;
-        record.repeat = repeat;
+        (record.repeat, record.earliest) = (repeat, earliest);
         record.json.clear();
         event.write_json(&mut record.json, self.prefix, self.world.places());
         true
     }
 
-    fn next_arrival(&mut self) -> Option<(Event, Repeat)> {
+    fn next_arrival(&mut self) -> Option<Arrived> {
         loop {
             let event = match self.pending.take() {
                 Some(event) => event,
@@ -180,8 +188,8 @@ impl Simulation {
                 self.pending = Some(event);
                 return self.arrival.pop();
             }
-            if let Some(event) = self.arrival.send(event) {
-                return Some((event, Repeat::First));
+            if let Some(arrived) = self.arrival.send(event) {
+                return Some(arrived);
             }
         }
     }
