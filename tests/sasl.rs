@@ -15,16 +15,21 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Topics and a group under the names that the user `sentra` may touch.
-fn topics() -> Topics {
+/// Names of topics and a group that the user `sentra` may touch.
+fn names() -> Topics {
     let variable = |name: &str| std::env::var(name).expect("scripts/services tells it");
-    let topics = Topics {
+    Topics {
         transactions: unique_topic(&variable("SENTRA_TEST_SASL_TRANSACTIONS")),
         verdicts: unique_topic(&variable("SENTRA_TEST_SASL_VERDICTS")),
         dlq: unique_topic(&variable("SENTRA_TEST_SASL_DLQ")),
         group: unique_topic(&format!("{}line", variable("SENTRA_TEST_SASL_GROUP"))),
         partitions: 2,
-    };
+    }
+}
+
+/// The topics of these names, made by somebody who may.
+fn topics() -> Topics {
+    let topics = names();
     create_topic(&topics.transactions, 2, &[]);
     create_topic(&topics.verdicts, 2, &[]);
     create_topic(&topics.dlq, 2, &[]);
@@ -74,6 +79,21 @@ fn the_line_runs_over_sasl_ssl_with_least_privilege() {
     soon("the letter", || process.metric("sentra_dead_letters_total") == Some(1.0));
     process.signal(libc::SIGTERM);
     assert_eq!(process.wait(PATIENCE).code(), Some(0), "{}", process.log());
+}
+
+#[test]
+fn the_same_rights_are_enough_to_judge_the_topics_as_production_does() {
+    let topics = names();
+    let apply = Setup::new(&topics).with("SENTRA__TOPICS__PARTITIONS", "2").command(&["topics", "apply"]);
+    assert!(apply.status.success(), "{}", String::from_utf8_lossy(&apply.stderr));
+    let setup = setup(&topics, SaslUser::Sentra);
+    let check = setup.command(&["topics", "check"]);
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    let strict = setup.with("ENVIRONMENT", "production").command(&["topics", "check"]);
+    let text = String::from_utf8_lossy(&strict.stdout);
+    let fails: Vec<&str> = text.lines().filter(|line| line.contains("fail: ")).collect();
+    // All that one broker cannot have, and nothing else.
+    assert!(!fails.is_empty() && fails.iter().all(|fail| fail.contains("production wants")), "{text}");
 }
 
 /// Forbids the user `sentra` to read a topic (`--add`), or takes that back (`--remove`).
@@ -162,6 +182,11 @@ fn wrong_credentials_are_refused_in_one_line_that_names_the_settings() {
     let topics = topics();
     let said = refusal(&setup(&topics, SaslUser::Sentra).with("SENTRA__KAFKA__SASL_PASSWORD", "not-the-password"));
     assert!(said.contains("kafka.sasl_password") && !said.contains("not-the-password"), "{said}");
+    let wrong = setup(&topics, SaslUser::Sentra).with("SENTRA__KAFKA__SASL_PASSWORD", "not-the-password");
+    let simulate = wrong.command(&["simulate", "--to-kafka", "--events", "10"]);
+    let said = String::from_utf8_lossy(&simulate.stderr).into_owned();
+    assert!(!simulate.status.success() && said.contains("kafka.sasl_password"), "{said}");
+    assert!(!said.contains("not-the-password") && said.lines().count() == 1, "{said}");
     let unknown = setup(&topics, SaslUser::Sentra).with("SENTRA__KAFKA__PROPERTIES__SASL_USERNAME", "nobody-knows");
     assert!(refusal(&unknown).contains("sasl.username"));
 }

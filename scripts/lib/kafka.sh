@@ -170,17 +170,21 @@ kafka_format() {
         --add-scram "$(kafka_scram "$KAFKA_SASL_USER")" --add-scram "$(kafka_scram "$KAFKA_SASL_STRANGER")"
 }
 
-# Least privilege for the user `sentra`. Kafka lets Read and Write imply Describe, and Write imply idempotent writing.
+# Least privilege for the user `sentra`. Kafka lets Read and Write imply Describe, and Write imply idempotent writing; settings
+# are asked for where topics are judged.
 kafka_grant() {
     [ ! -e "$KAFKA_HOME_DIR/granted" ] || return 0
     # The cluster has them from its first node.
     if kafka_joins; then return 0; fi
-    local reading writing
+    local reading writing judging
     kafka_allow "$1" Read --topic "$KAFKA_SASL_TRANSACTIONS" --topic "$KAFKA_SASL_VERDICTS" --group "$KAFKA_SASL_GROUP" &
     reading=$!
     kafka_allow "$1" Write --topic "$KAFKA_SASL_VERDICTS" --topic "$KAFKA_SASL_DLQ" &
     writing=$!
-    wait "$reading" && wait "$writing" || return 1
+    kafka_allow "$1" DescribeConfigs --topic "$KAFKA_SASL_TRANSACTIONS" --topic "$KAFKA_SASL_VERDICTS" \
+        --topic "$KAFKA_SASL_DLQ" &
+    judging=$!
+    wait "$reading" && wait "$writing" && wait "$judging" || return 1
     : >"$KAFKA_HOME_DIR/granted"
 }
 

@@ -20,10 +20,12 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
 
-use super::client::{Held, Lifeline, Session, Silence, tie};
+use super::client::{Held, Lifeline, Session, Silence, describe, tie};
 
 /// Records the producer may hold before it makes the caller wait.
 const QUEUE_RECORDS: u32 = 200_000;
+/// How long the broker may take to say where the topic is.
+const ASK: Duration = Duration::from_secs(10);
 /// How long one wait for room or for acknowledgements lasts before errors are looked at.
 const POLL: Duration = Duration::from_millis(20);
 /// How long the last acknowledgements may take.
@@ -35,14 +37,14 @@ const FLUSH_AT_ONCE: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The client could not be made: a property is wrong.
-    #[error("kafka: the producer could not be made: {0}; see kafka.properties")]
+    #[error("kafka: the producer could not be made: {}", describe(.0))]
     Client(#[source] KafkaError),
-    /// The broker could not be reached or has no such topic.
-    #[error("kafka: topic {topic}: {reason}; check kafka.bootstrap_servers, then `sentra topics apply`")]
+    /// The broker could not be reached, refuses who asks, or has no such topic.
+    #[error("kafka: topic {topic}: {reason}")]
     Topic {
         /// The topic asked for.
         topic: String,
-        /// What the client said.
+        /// Why, with the setting to look at.
         reason: String,
     },
     /// The broker refuses the record's time.
@@ -55,7 +57,7 @@ pub enum LoadError {
         topic: String,
     },
     /// A record was refused.
-    #[error("kafka: topic {topic}: a record was refused: {code}")]
+    #[error("kafka: topic {topic}: a record was refused: {}", describe(&KafkaError::MessageProduction(*.code)))]
     Refused {
         /// The topic.
         topic: String,
@@ -92,18 +94,22 @@ struct Seen {
 
 struct Deliveries {
     seen: Arc<Seen>,
-    lifeline: Lifeline,
+    session: Session,
 }
 
 impl Held for Deliveries {
     fn lifeline(&self) -> &Lifeline {
-        &self.lifeline
+        self.session.lifeline()
     }
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Session::log_line(level, facility, message);
+        self.session.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.session.error(error, reason);
     }
 }
 
@@ -128,7 +134,7 @@ impl Load {
     /// Connects and makes sure that the topic is there. `client` has the servers and whatever the user set.
     ///
     /// # Errors
-    /// The client's properties are wrong, the broker does not answer, or the topic is missing.
+    /// The client's properties are wrong, the broker does not answer or refuses the credentials, or the topic is missing.
     pub fn connect(mut client: ClientConfig, topic: &str) -> Result<Self, LoadError> {
         client
             .set("partitioner", "murmur2_random")
@@ -137,17 +143,18 @@ impl Load {
             .set("linger.ms", "5")
             .set("queue.buffering.max.messages", QUEUE_RECORDS.to_string());
         let seen = Arc::new(Seen::default());
-        let context = Deliveries { seen: Arc::clone(&seen), lifeline: Lifeline::default() };
+        let context = Deliveries { seen: Arc::clone(&seen), session: Session::default() };
         let producer: BaseProducer<Deliveries> = client.create_with_context(context).map_err(LoadError::Client)?;
         tie(producer.client(), &client).map_err(LoadError::Client)?;
         let missing = |reason: String| LoadError::Topic { topic: topic.to_owned(), reason };
-        let metadata = producer
-            .client()
-            .fetch_metadata(Some(topic), Duration::from_secs(10))
-            .map_err(|error| missing(error.to_string()))?;
+        let metadata = producer.client().fetch_metadata(Some(topic), ASK).map_err(|error| {
+            // Why nobody answered is told by what came meanwhile: all of it, for a poll of no time takes one event alone.
+            producer.poll(POLL);
+            missing(producer.context().session.last_trouble().unwrap_or_else(|| describe(&error)))
+        })?;
         let partitions = metadata.topics().first().map_or(0, |found| found.partitions().len());
         if partitions == 0 {
-            return Err(missing("it does not exist".to_owned()));
+            return Err(missing(describe(&KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopic))));
         }
         Ok(Self { producer, topic: Arc::from(topic), sent: 0, seen, answered: 0, silence: Silence::begin() })
     }
