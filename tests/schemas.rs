@@ -26,10 +26,11 @@ use sentra::domain::{
     time::{EventTimeMs, WallTimeUs},
     transaction::Record,
     verdict::{
-        Digest, Features, Kind, LostRecord, ModelRef, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source, Verdict,
+        Digest, Features, Head, Kind, LostRecord, ModelRef, OwnerRecord, OwnerSource, SCHEMA_VERSION, Source, Verdict,
         VerdictId,
     },
 };
+use sentra::engine::rule;
 use serde_json::Value;
 
 const SCHEMAS: [&str; 3] = ["transaction", "verdict", "dead-letter"];
@@ -116,6 +117,24 @@ fn every_valid_transaction_example_decodes() {
     for (example, bytes) in examples("transaction", "valid") {
         let read = decode(&record(&bytes), &Rules::default());
         assert!(read.is_ok(), "{example}: {read:?}");
+    }
+}
+
+#[test]
+fn every_valid_verdict_example_is_read_by_followers_as_what_it_is() {
+    for (example, bytes) in examples("verdict", "valid") {
+        let value: Value = serde_json::from_slice(&bytes).expect("JSON");
+        let head = Head::parse(&bytes).unwrap_or_else(|| panic!("{example} has a shape that is not known"));
+        assert_eq!(value["kind"], *head.kind, "{example}");
+        let (source, is_verdict) = (&value["source"], value["verdict_id"].is_string());
+        match rule::Record::of(Some(&head)) {
+            rule::Record::Verdict { epoch, source: offset, previous } => {
+                let told = ["epoch", "offset", "previous_offset"].map(|field| source[field].as_i64());
+                assert_eq!(told, [epoch, offset, previous].map(Some), "{example}");
+            }
+            rule::Record::Owner => assert!(!is_verdict && value["kind"] == "owner", "{example}"),
+            other => panic!("{example}: {other:?}"),
+        }
     }
 }
 

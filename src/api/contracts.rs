@@ -84,14 +84,6 @@ fn narrow(transaction: &mut Value) {
     for time in ["timestamp", "sim_swapped_at", "account_opened_at"] {
         fields[time]["pattern"] = json!(TIME);
     }
-    if let Some(transaction) = transaction.as_object_mut() {
-        transaction.remove("dependentRequired");
-    }
-    let both = |kind: &str| json!({"latitude": {"type": kind}, "longitude": {"type": kind}});
-    transaction["anyOf"] = json!([
-        {"properties": both("null")},
-        {"properties": both("number"), "required": ["latitude", "longitude"]},
-    ]);
     transaction["examples"] = json!([{
         "transaction_id": "TXN123456", "amount": 50000, "phone_number": "+254712345678",
         "timestamp": "2026-03-02T10:00:00+03:00", "device_id": "d-1", "location": "Nairobi",
