@@ -171,6 +171,8 @@ impl Target {
         let part = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         let parent = out.parent();
         match (part(out), parent.and_then(part), parent.and_then(Path::parent)) {
+            // Told before the work, not after it.
+            (Some(_), Some(_), Some(_)) if out.exists() => Err(ModelError::Exists { folder: out.clone() }.into()),
             (Some(version), Some(name), Some(root)) => {
                 let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
                 Ok(Self { root: root.to_owned(), name, version })
@@ -241,6 +243,9 @@ mod tests {
         let target = Target::of(&args("--out /srv/models/mine/7").unwrap()).unwrap();
         assert_eq!((target.root.as_path(), &*target.name, &*target.version), (Path::new("/srv/models"), "mine", "7"));
         assert_eq!(Target::of(&args("--out mine/7").unwrap()).unwrap().root, Path::new("."));
+        let there = tempfile::tempdir().unwrap();
+        let taken = Target::of(&args(&format!("--out {}", there.path().display())).unwrap()).unwrap_err();
+        assert!(matches!(taken, TrainError::Folder(ModelError::Exists { .. })), "{taken}");
         for out in ["mine", "/", "..", "a/.."] {
             let error = Target::of(&args(&format!("--out {out}")).unwrap()).unwrap_err();
             assert!(error.to_string().contains("NAME/VERSION"), "{error}");
