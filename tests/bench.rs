@@ -110,10 +110,10 @@ fn what_needs_no_broker_is_measured_without_one() {
         "kafka.bootstrap_servers=localhost:1",
     ]);
     assert!(number(&report, "/evaluator/library_single_ns") > 0.0);
-    assert!(number(&report, "/windows/hot20k_ns") > 0.0);
+    assert!(number(&report, "/windows/hot20k_ns") > 0.0 && number(&report, "/windows/all/hot20k_ns") > 0.0);
     assert_eq!(number(&report, "/memory/phones"), 2_000.0);
     let names = report["targets"].as_array().expect("targets").len();
-    assert_eq!(names, 5, "{report:#}");
+    assert_eq!(names, 7, "{report:#}");
 }
 
 #[test]

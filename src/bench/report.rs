@@ -1,6 +1,6 @@
 //! What was measured, what the issue asks of it, and how both are shown: a table for people, JSON for machines.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Target {
     /// What is compared with what.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What was measured.
     pub measured: f64,
     /// What it should be.
@@ -32,13 +32,13 @@ pub struct Target {
 
 impl Target {
     /// `measured` should not be above `limit`.
-    pub fn at_most(name: &'static str, measured: f64, limit: f64) -> Self {
-        Self { name, measured, limit, at_most: true, ok: measured <= limit }
+    pub fn at_most(name: impl Into<Cow<'static, str>>, measured: f64, limit: f64) -> Self {
+        Self { name: name.into(), measured, limit, at_most: true, ok: measured <= limit }
     }
 
     /// `measured` should not be below `limit`.
-    pub fn at_least(name: &'static str, measured: f64, limit: f64) -> Self {
-        Self { name, measured, limit, at_most: false, ok: measured >= limit }
+    pub fn at_least(name: impl Into<Cow<'static, str>>, measured: f64, limit: f64) -> Self {
+        Self { name: name.into(), measured, limit, at_most: false, ok: measured >= limit }
     }
 }
 
@@ -107,14 +107,18 @@ impl Report {
         if let Some(evaluator) = &figures.evaluator {
             targets.push(Target::at_most("one row / library's single row", evaluator.single_ratio(), 0.6));
             targets.push(Target::at_most("a row of 64 / library's single row", evaluator.batch_ratio(), 0.25));
-            if let Some(windows) = &figures.windows {
-                let ordinary = windows.phone20_ns / evaluator.library_single_ns;
-                targets.push(Target::at_most("phone with 20 events / library's single row", ordinary, 0.2));
+            for (what, steps) in figures.windows.iter().flat_map(WindowFigures::by_what) {
+                let ordinary = steps.phone20_ns / evaluator.library_single_ns;
+                targets.push(Target::at_most(
+                    format!("phone with 20 events / library's single row{what}"),
+                    ordinary,
+                    0.2,
+                ));
             }
         }
-        if let Some(windows) = &figures.windows {
-            let hot = windows.hot20k_ns / windows.phone20_ns;
-            targets.push(Target::at_most("hot phone with 20,000 events / phone with 20", hot, 2.0));
+        for (what, steps) in figures.windows.iter().flat_map(WindowFigures::by_what) {
+            let hot = steps.hot20k_ns / steps.phone20_ns;
+            targets.push(Target::at_most(format!("hot phone with 20,000 events / phone with 20{what}"), hot, 2.0));
         }
         if let Some(memory) = &figures.memory {
             targets.push(Target::at_most("bytes a phone at 20 events", memory.bytes_per_phone(), 1_400.0));
@@ -190,8 +194,10 @@ impl fmt::Display for Figures {
         }
         if let Some(windows) = &self.windows {
             writeln!(f, "\n{:<40}{:>14}", "window step and features", "ns an event")?;
-            writeln!(f, "  {:<38}{:>14.0}", "phone with 20 events", windows.phone20_ns)?;
-            writeln!(f, "  {:<38}{:>14.0}", "phone with 20,000 events", windows.hot20k_ns)?;
+            for (what, steps) in windows.by_what() {
+                writeln!(f, "  {:<38}{:>14.0}", format!("phone with 20 events{what}"), steps.phone20_ns)?;
+                writeln!(f, "  {:<38}{:>14.0}", format!("phone with 20,000 events{what}"), steps.hot20k_ns)?;
+            }
         }
         if let Some(memory) = &self.memory {
             let head = format!("{} phones with 20 events", memory.phones);

@@ -7,7 +7,10 @@ use super::{
     traffic::{Habits, Traffic},
 };
 use crate::{
-    domain::{identity::LogId, rules::Rules},
+    domain::{
+        identity::LogId,
+        rules::{Counted, Rules},
+    },
     engine::partition::{Partition, Place},
 };
 
@@ -27,10 +30,27 @@ pub const HOT_EVENTS: u64 = 20_000;
 /// CPU nanoseconds of identities, windows, features and insertion, without decoding.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct WindowFigures {
+    /// As the line runs: windows count what the features read.
+    #[serde(flatten)]
+    pub read: StepFigures,
+    /// With everything counted in every window.
+    pub all: StepFigures,
+}
+
+/// The same for two phones.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct StepFigures {
     /// A phone with 20 events, among a thousand such.
     pub phone20_ns: f64,
     /// A phone with 20,000 events, in order.
     pub hot20k_ns: f64,
+}
+
+impl WindowFigures {
+    /// Both, each with what to say of it.
+    pub fn by_what(&self) -> [(&'static str, StepFigures); 2] {
+        [("", self.read), (", all counted", self.all)]
+    }
 }
 
 /// Bytes a phone at 20 events, profile included.
@@ -63,10 +83,14 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// State with every ring filled.
+    /// State with every ring filled, by the default rules.
     pub fn filled(habits: Habits) -> Self {
+        Self::filled_by(Rules::default(), habits)
+    }
+
+    fn filled_by(rules: Rules, habits: Habits) -> Self {
         let place = Place { log: LogId(*b"measured topic's"), partition: 0, partitions: 1 };
-        let partition = Partition::new(Arc::new(Rules::default()), place, 0);
+        let partition = Partition::new(Arc::new(rules), place, 0);
         let mut bench = Self { partition, traffic: Traffic::new(habits) };
         let mut left = bench.traffic.to_fill();
         while left > 0 {
@@ -91,14 +115,18 @@ impl Bench {
 
 /// Measures the window step, each figure the median of its rounds.
 pub fn measure_windows() -> WindowFigures {
-    let mut ordinary = Bench::filled(Habits { phones: PHONES_IN_TURN, events: EVENTS, counterparties: 8 });
-    let mut hot = Bench::filled(Habits { phones: 1, events: HOT_EVENTS, counterparties: 5_000 });
-    let (mut phone20, mut hot20k) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        phone20.push(ordinary.steps(STEPS_A_ROUND));
-        hot20k.push(hot.steps(STEPS_A_ROUND));
-    }
-    WindowFigures { phone20_ns: median(phone20), hot20k_ns: median(hot20k) }
+    let [read, all] = [Counted::FEATURES, Counted::ALL].map(|counted| {
+        let filled = |habits| Bench::filled_by(Rules { counted, ..Rules::default() }, habits);
+        let mut ordinary = filled(Habits { phones: PHONES_IN_TURN, events: EVENTS, counterparties: 8 });
+        let mut hot = filled(Habits { phones: 1, events: HOT_EVENTS, counterparties: 5_000 });
+        let (mut phone20, mut hot20k) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            phone20.push(ordinary.steps(STEPS_A_ROUND));
+            hot20k.push(hot.steps(STEPS_A_ROUND));
+        }
+        StepFigures { phone20_ns: median(phone20), hot20k_ns: median(hot20k) }
+    });
+    WindowFigures { read, all }
 }
 
 /// Builds the state of `phones` phones at 20 events each and measures it.
