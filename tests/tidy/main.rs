@@ -125,9 +125,35 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     files(folder, &["rs"])
 }
 
-/// Files that hold tests only, declared `#[cfg(test)]` by their parents.
-fn is_test_file(name: &str) -> bool {
-    name.ends_with("tests.rs") || name.ends_with("properties.rs")
+/// The modules that hold tests only, as paths without their ending: their parents declare them `#[cfg(test)]`.
+fn test_modules() -> Vec<String> {
+    let mut modules = Vec::new();
+    for (name, text) in sources("src") {
+        let own = name.strip_suffix(".rs").expect("a Rust file");
+        let (beside, _) = own.rsplit_once('/').expect("below src");
+        let below =
+            if ["mod", "lib", "main"].iter().any(|root| own == format!("{beside}/{root}")) { beside } else { own };
+        for declared in text.split("#[cfg(test)]\n").skip(1).filter_map(|rest| rest.lines().next()) {
+            if let Some((_, module)) = declared.strip_suffix(';').and_then(|declared| declared.rsplit_once("mod ")) {
+                modules.push(format!("{below}/{module}"));
+            } else if let Some(path) = declared.strip_prefix("#[path = \"") {
+                modules.push(format!("{beside}/{}", path.trim_end_matches(".rs\"]")));
+            }
+        }
+    }
+    modules
+}
+
+/// Every Rust file below `folder` that is not for tests alone.
+fn product(folder: &str) -> impl Iterator<Item = (String, String)> + use<> {
+    let tests = test_modules();
+    let is_test = move |name: &str| {
+        let rest = |module: &String| {
+            name.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        };
+        tests.iter().any(rest)
+    };
+    sources(folder).into_iter().filter(move |(name, _)| !is_test(name))
 }
 
 fn report(offences: &[String]) {
@@ -196,9 +222,8 @@ fn long_functions(name: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn the_pure_core_names_no_io_no_clock_and_nothing_above_it() {
-    let core = CORE.into_iter().flat_map(|(module, _)| sources(&format!("src/{module}")));
-    let offences: Vec<String> =
-        core.filter(|(name, _)| !is_test_file(name)).flat_map(|(name, text)| beyond_the_wall(&name, &text)).collect();
+    let core = CORE.into_iter().flat_map(|(module, _)| product(&format!("src/{module}")));
+    let offences: Vec<String> = core.flat_map(|(name, text)| beyond_the_wall(&name, &text)).collect();
     report(&offences);
 }
 
@@ -229,9 +254,24 @@ fn public_items_must_be_documented() {
 }
 
 #[test]
+fn files_are_for_tests_alone_where_they_are_declared_so_whatever_they_are_called() {
+    let product: BTreeSet<String> = product("src").map(|(name, _)| name).collect();
+    for (name, expected) in [
+        ("src/config/properties.rs", true),
+        ("src/config/tests/properties.rs", false),
+        ("src/domain/decode/properties.rs", false),
+        ("src/model/bytes_tests.rs", false),
+        ("src/shard/tests.rs", false),
+    ] {
+        assert!(root().join(name).is_file(), "{name} is gone");
+        assert_eq!(product.contains(name), expected, "{name}");
+    }
+}
+
+#[test]
 fn nothing_unwraps_outside_tests() {
     let mut offences = Vec::new();
-    for (name, text) in sources("src").into_iter().filter(|(name, _)| !is_test_file(name)) {
+    for (name, text) in product("src") {
         let unwraps = code(&text).into_iter().filter(|(_, line)| line.contains(".unwrap()"));
         offences.extend(unwraps.map(|(number, _)| format!("{name}:{number} unwraps")));
     }
