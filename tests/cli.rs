@@ -44,6 +44,25 @@ fn a_wrong_configuration_is_one_line_a_problem() {
 }
 
 #[test]
+fn show_tells_each_value_and_where_it_comes_from_and_no_secret() {
+    let variables = [("KAFKA_BOOTSTRAP_SERVERS", "k:1"), ("SENTRA__KAFKA__SASL_PASSWORD", "hush")];
+    let output = sentra(&["config", "show", "--set", "score.batch=99"], &variables);
+    let shown: Vec<Vec<&str>> = text(&output.stdout)
+        .lines()
+        .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+        .collect();
+    for line in [
+        ["kafka.bootstrap_servers", "k:1", "variable KAFKA_BOOTSTRAP_SERVERS"],
+        ["kafka.sasl_password", "********", "variable SENTRA__KAFKA__SASL_PASSWORD"],
+        ["score.batch", "99", "command line"],
+        ["time.lateness", "24h", "default"],
+    ] {
+        assert!(shown.iter().any(|shown| *shown == line), "{line:?} is not in\n{}", text(&output.stdout));
+    }
+    assert!(!text(&output.stdout).contains("hush"));
+}
+
+#[test]
 fn problems_are_told_as_json_too() {
     let output = sentra(&["config", "check", "--json", "--set", "score.bach=1"], &[]);
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

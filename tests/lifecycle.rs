@@ -201,6 +201,10 @@ fn a_process_tells_of_its_life_its_readiness_and_its_work() {
     ] {
         assert_eq!(process.metric(name), Some(value), "{name}");
     }
+    let timed = |stage| process.metric(&format!("sentra_stage_seconds_count{{stage=\"{stage}\"}}"));
+    let turns = timed("turn");
+    assert!(turns.is_some_and(|turns| turns >= 1.0), "{turns:?}");
+    assert_eq!(["step", "score", "deliver"].map(timed), [turns; 3], "each batch has each stage");
     // Gauges are set once a second, lag and watermark with the client's statistics.
     let metric = |name: &str| process.metric(name);
     soon("phones", || metric("sentra_phones{shard=\"0\"}") == Some(500.0));

@@ -137,6 +137,9 @@ fn an_absent_broker_is_one_line_that_names_the_setting() {
 #[test]
 fn doctor_says_ok_or_what_to_do_of_each_part() {
     let line = Line::new().set("SENTRA__TELEMETRY__LISTEN", "127.0.0.1:0");
+    let early = line.run(&["doctor"]);
+    assert_eq!(early.status.code(), Some(1));
+    assert_eq!(out(&early).matches("sentra topics apply").count(), 3, "{}", out(&early));
     line.run(&["topics", "apply"]);
     let doctor = line.run(&["doctor"]);
     let text = out(&doctor);

@@ -46,14 +46,17 @@ pub(super) fn library() -> Vec<Line> {
         Ok(features) => features,
         Err(error) => return vec![Line::new(Health::Fail, "librdkafka", error.to_string())],
     };
+    vec![built(&version, &features)]
+}
+
+fn built(version: &str, features: &str) -> Line {
     let has: Vec<&str> = features.split(',').map(str::trim).collect();
     let missing: Vec<&str> = WANTED.iter().copied().filter(|wanted| !has.contains(wanted)).collect();
-    vec![if missing.is_empty() {
-        Line::new(Health::Ok, "librdkafka", format!("{version} with {}", WANTED.join(", ")))
-    } else {
-        let text = format!("{version} was built without {}: build with libssl-dev and zlib1g-dev", missing.join(", "));
-        Line::new(Health::Fail, "librdkafka", text)
-    }]
+    if missing.is_empty() {
+        return Line::new(Health::Ok, "librdkafka", format!("{version} with {}", WANTED.join(", ")));
+    }
+    let text = format!("{version} was built without {}: build with libssl-dev and zlib1g-dev", missing.join(", "));
+    Line::new(Health::Fail, "librdkafka", text)
 }
 
 /// Broker, topics and clock; without a broker only that.
@@ -97,6 +100,11 @@ fn spoken(config: &Config) -> Line {
     drop(client.fetch_metadata(None, ASK));
     drop(client.poll(Duration::from_millis(200)));
     let seen = client.context().0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+    heard(&seen)
+}
+
+fn heard(seen: &BTreeSet<String>) -> Line {
+    let part = "broker features";
     let missing: Vec<&str> = SPOKEN.iter().copied().filter(|wanted| !seen.contains(*wanted)).collect();
     if seen.is_empty() {
         Line::new(Health::Warn, part, "not told by this librdkafka; Kafka 3.1 or later is needed, for topic ids")
@@ -148,13 +156,17 @@ fn identified(topic: &TopicFacts) -> Option<Line> {
 /// The newest timestamps that a broker gave: they cannot lie in its future, so if they lie in ours, our clock is
 /// behind. The other direction cannot be seen without writing a record.
 fn clock(survey: &Survey, topics: &[TopicFacts], config: &Config) -> Line {
-    let part = "clock";
     let stamped = |topic: &&TopicFacts| {
         topic.role != Role::Dlq
             && topic.shape().is_some_and(|shape| shape.text("message.timestamp.type") == Some("LogAppendTime"))
     };
     let newest = topics.iter().filter(stamped).filter_map(|topic| newest_ms(survey, topic, config)).max();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    compared(newest, now)
+}
+
+fn compared(newest: Option<i64>, now: i64) -> Line {
+    let part = "clock";
     match newest {
         None => Line::new(
             Health::Ok,
@@ -189,4 +201,36 @@ fn newest_ms(survey: &Survey, topic: &TopicFacts, config: &Config) -> Option<i64
         read.ok()?;
     }
     newest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_or_broker_that_lacks_something_fails_by_its_name_with_the_way_out() {
+        let all = WANTED.join(", ");
+        assert_eq!(built("2.12.1", &all).health, Health::Ok);
+        let line = built("2.12.1", &all.replace("sasl_scram, ", ""));
+        assert!(line.health == Health::Fail && line.text.contains("without sasl_scram: build with"), "{line:?}");
+        let spoken = |names: &[&str]| heard(&names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(spoken(SPOKEN).health, Health::Ok);
+        let line = spoken(&["MsgVer2", "LZ4", "ZSTD"]);
+        assert!(line.health == Health::Fail && line.text.contains("without IdempotentProducer: Kafka 3.1"), "{line:?}");
+        assert_eq!(spoken(&[]).health, Health::Warn);
+    }
+
+    #[test]
+    fn a_clock_behind_the_newest_record_is_warned_of() {
+        let now = 1_772_352_900_000;
+        for (newest, expected) in [
+            (None, Health::Ok),
+            (Some(now - 1), Health::Ok),
+            (Some(now + LEAD_MS), Health::Ok),
+            (Some(now + LEAD_MS + 1), Health::Warn),
+        ] {
+            assert_eq!(compared(newest, now).health, expected, "{newest:?}");
+        }
+        assert!(compared(Some(now + 2_500), now).text.contains("at least 2500 ms behind the broker's: look at NTP"));
+    }
 }

@@ -96,10 +96,15 @@ struct State {
 impl Health {
     /// A process with that many shards, none joined yet.
     pub fn new(shards: usize) -> Self {
+        Self::born(shards, Instant::now())
+    }
+
+    /// The same of a process that began then.
+    pub(super) fn born(shards: usize, born: Instant) -> Self {
         let state = State { joining: (0..shards).collect(), ..State::default() };
         let turned = (0..shards).map(|_| AtomicU64::new(0)).collect();
         let looped = [const { AtomicU64::new(NONE) }; Loop::ALL.len()];
-        Self(Arc::new(Inner { born: Instant::now(), turned, looped, state: Mutex::new(state) }))
+        Self(Arc::new(Inner { born, turned, looped, state: Mutex::new(state) }))
     }
 
     /// The shard turned: call it once a turn, also an idle one.

@@ -104,6 +104,19 @@ fn liveness_is_progress_of_every_shard() {
 }
 
 #[test]
+fn a_process_that_does_not_turn_is_not_alive_and_says_which_part() {
+    let began = Instant::now().checked_sub(2 * STUCK_AFTER).expect("the machine runs for longer");
+    let telemetry = Telemetry { health: Health::born(2, began), ..Telemetry::new(2) };
+    let server = Server::start("127.0.0.1:0".parse().unwrap(), telemetry.clone()).unwrap();
+    telemetry.health.progress(0, Instant::now());
+    let (code, body) = get(server.address(), "/livez");
+    assert_eq!(code, 503);
+    assert!(body.contains("shard 1 has not turned for 6") && !body.contains("shard 0"), "{body}");
+    telemetry.health.progress(1, Instant::now());
+    assert_eq!(get(server.address(), "/livez").0, 200);
+}
+
+#[test]
 fn liveness_is_progress_of_the_follower_and_the_sink_too_where_the_process_has_them() {
     let telemetry = Telemetry::new(0);
     let later = Instant::now() + STUCK_AFTER * 2;
