@@ -69,7 +69,7 @@ impl Shell {
         let lines = lines.replace("127.0.0.1:8000", &format!("127.0.0.1:{}", self.api));
         let mut bash = Command::new("bash");
         bash.env_clear().envs(self.variables.iter().map(|(name, value)| (*name, value)));
-        bash.current_dir(env!("CARGO_MANIFEST_DIR")).args(["-c", &lines]).stdin(Stdio::null());
+        bash.current_dir(env!("CARGO_MANIFEST_DIR")).args(["-ec", &lines]).stdin(Stdio::null());
         bash
     }
 

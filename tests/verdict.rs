@@ -38,6 +38,8 @@ struct Line {
     decisions: Decisions,
     model: Arc<Model>,
     emitter: Emitter,
+    /// Taken in place of the model's raw score.
+    raw: Option<f64>,
 }
 
 impl Line {
@@ -48,6 +50,7 @@ impl Line {
             decisions: Decisions::default(),
             emitter: Emitter::new(Arc::clone(&model), with_features),
             model,
+            raw: None,
         }
     }
 
@@ -61,7 +64,7 @@ impl Line {
             Step::Judged(judged) => {
                 let mut raw = Vec::new();
                 self.model.raw_batch(&[judged.row()], &mut raw);
-                self.emitter.judged(&judged, raw[0], &stamp, &mut self.decisions, &mut out);
+                self.emitter.judged(&judged, self.raw.unwrap_or(raw[0]), &stamp, &mut self.decisions, &mut out);
             }
             Step::Invalid(invalid) => {
                 self.emitter.invalid(&invalid, offset % 2 == 0, &stamp, &mut out);
@@ -106,6 +109,51 @@ fn every_verdict_of_random_histories_validates_and_reads_back() {
     for kind in ["scored", "late", "conflict", "duplicate", "invalid"] {
         assert!(kinds.get(kind).is_some_and(|count| *count > 100), "{kind} in {kinds:?}");
     }
+}
+
+/// The tiny model's map begins 40, 70 and 90 at the raw scores -0.5, 0.5 and 1.5.
+#[test]
+fn level_recommendation_and_reasons_follow_the_score() {
+    let json = |id: &str, amount: u32| {
+        format!(
+            r#"{{"transaction_id":"{id}","amount":{amount},"phone_number":"0712345678","timestamp":"2026-03-01T10:00:00Z"}}"#
+        )
+    };
+    let mut met = BTreeMap::new();
+    for at in -300..420 {
+        let raw = f64::from(at) / 100.0;
+        let mut line = Line::new(Rules::default(), tiny::model("1", 0.0), false);
+        line.raw = Some(raw);
+        let scored = checked(&line.of_value(0, json("A", 1_000_000).as_bytes()));
+        let conflict = checked(&line.of_value(1, json("A", 1).as_bytes()));
+        line.raw = Some(4.0);
+        let duplicate = checked(&line.of_value(2, json("A", 1_000_000).as_bytes()));
+        let score = scored["risk_score"].as_u64().expect("a score");
+        let level = match raw {
+            raw if raw < -0.5 => ("LOW", "APPROVE"),
+            raw if raw < 0.5 => ("MEDIUM", "REVIEW"),
+            raw if raw < 1.5 => ("HIGH", "FLAG"),
+            _ => ("CRITICAL", "BLOCK"),
+        };
+        assert_eq!((&scored["risk_level"], &scored["recommendation"]), (&level.0.into(), &level.1.into()), "{raw}");
+        let codes = |verdict: &Value| {
+            let reasons = verdict["reasons"].as_array().expect("reasons");
+            reasons.iter().map(|reason| reason["code"].as_str().expect("a code").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(codes(&scored).is_empty(), score < 40, "{scored}");
+        assert!(codes(&scored).len() <= 4);
+        assert_eq!((&conflict["kind"], &conflict["risk_score"]), (&"conflict".into(), &score.into()));
+        assert_eq!(conflict["recommendation"], if level.1 == "APPROVE" { "REVIEW" } else { level.1 });
+        assert_eq!((&*codes(&conflict)[0], codes(&conflict).len() > 1), ("CONFLICT", score >= 40), "{conflict}");
+        assert!(codes(&conflict).len() <= 4);
+        for field in ["risk_score", "risk_level", "recommendation", "model", "policy_version"] {
+            assert_eq!(duplicate[field], scored[field], "{raw}");
+        }
+        assert_eq!((&duplicate["duplicate_of"], codes(&duplicate)), (&0.into(), vec!["DUPLICATE".to_owned()]));
+        assert!(duplicate["signals"].is_null() && scored["signals"].is_object());
+        *met.entry(level.0).or_insert(0) += 1;
+    }
+    assert_eq!(met, BTreeMap::from([("LOW", 250), ("MEDIUM", 100), ("HIGH", 100), ("CRITICAL", 270)]));
 }
 
 /// What followers read of a verdict is what it says.

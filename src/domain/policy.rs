@@ -72,3 +72,35 @@ impl Decision {
         Self { recommendation, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_recommendations_begin_where_the_policy_says() {
+        let told = |score: u8| {
+            let decision = decide(score);
+            assert_eq!(decision.score, score);
+            (decision.level.as_str(), decision.recommendation.as_str())
+        };
+        for (scores, expected) in [
+            (0..=39, ("LOW", "APPROVE")),
+            (40..=69, ("MEDIUM", "REVIEW")),
+            (70..=89, ("HIGH", "FLAG")),
+            (90..=100, ("CRITICAL", "BLOCK")),
+        ] {
+            scores.for_each(|score| assert_eq!(told(score), expected, "{score}"));
+        }
+        assert_eq!(REASONS_FROM, 40);
+    }
+
+    #[test]
+    fn a_conflict_is_reviewed_at_least_and_its_score_stays() {
+        for (score, expected) in [(0, "REVIEW"), (40, "REVIEW"), (70, "FLAG"), (90, "BLOCK")] {
+            let (own, raised) = (decide(score), decide(score).at_least_review());
+            assert_eq!((raised.score, raised.level), (own.score, own.level));
+            assert_eq!(raised.recommendation.as_str(), expected, "{score}");
+        }
+    }
+}

@@ -118,3 +118,79 @@ fn span(seconds: f64) -> String {
         _ => format!("{seconds:.0} seconds"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_contributions_give_the_reasons_largest_first_and_four_at_most() {
+        let mut contributions: Row = [-1.0; FEATURES];
+        for (feature, contribution) in [
+            (f::SPEED, 0.3),
+            (f::COUNT_5M, 0.5),
+            (f::LOG_AMOUNT, 0.3),
+            (f::HOUR, 0.000_049),
+            (f::DEVICE_NEW, 2.123_46),
+            (f::CHANNEL, 0.0),
+        ] {
+            contributions[feature] = contribution;
+        }
+        let told = |contributions: &Row| {
+            let reasons = Reason::largest(&[1.0; FEATURES], contributions);
+            reasons.into_iter().map(|reason| (reason.code, reason.contribution)).collect::<Vec<_>>()
+        };
+        let code = |feature: usize| Cow::from(TABLE[feature].reason);
+        let largest = [(f::DEVICE_NEW, 2.1235), (f::COUNT_5M, 0.5), (f::LOG_AMOUNT, 0.3), (f::SPEED, 0.3)];
+        assert_eq!(told(&contributions), largest.map(|(feature, part)| (code(feature), Some(part))));
+        contributions[f::COUNT_5M] = f64::NAN;
+        contributions[f::LOG_AMOUNT] = -0.3;
+        let rest = [(f::DEVICE_NEW, 2.1235), (f::SPEED, 0.3), (f::HOUR, 0.0)];
+        assert_eq!(told(&contributions), rest.map(|(feature, part)| (code(feature), Some(part))));
+        assert_eq!(told(&[0.0; FEATURES]), []);
+    }
+
+    #[test]
+    fn every_feature_has_a_code_and_a_sentence_of_its_own_with_its_value() {
+        let with = |feature: usize, value: f64| {
+            let mut row: Row = [f64::NAN; FEATURES];
+            row[feature] = value;
+            sentence(feature, &row)
+        };
+        let mut codes: Vec<_> = TABLE.iter().map(|feature| feature.reason).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), FEATURES);
+        for (feature, value, expected) in [
+            (f::LOG_AMOUNT, libm::log1p(1_500.5), "the amount is 1500.50"),
+            (f::AMOUNT_TO_MEAN, 3.04, "the amount is 3.0 times the phone's usual"),
+            (f::AMOUNT_TO_MAX, 1.25, "the amount is 1.2 times the phone's greatest so far"),
+            (f::AMOUNT_Z, -2.5, "the amount lies -2.5 deviations from the phone's mean"),
+            (f::COUNT_5M, 9.0, "9 transactions in 5 minutes"),
+            (f::COUNT_1H, 10.0, "10 transactions in 1 hour"),
+            (f::COUNT_24H, 11.0, "11 transactions in 24 hours"),
+            (f::SUM_1H, 0.5, "0.50 moved in 1 hour"),
+            (f::SUM_24H, 70_000.0, "70000.00 moved in 24 hours"),
+            (f::DEVICE_NEW, 1.0, "a device this phone never used before"),
+            (f::DEVICE_NEW, 0.0, "a device this phone knows"),
+            (f::DEVICE_AGE, 90.0, "this device was first used 90 seconds ago"),
+            (f::DEVICE_AGE, 172_800.0, "this device was first used 2 days ago"),
+            (f::DEVICES_7D, 3.0, "3 devices in 7 days"),
+            (f::PLACE_NEW, 1.0, "a place this phone never was before"),
+            (f::DISTANCE, 480.4, "480 km from the previous place"),
+            (f::SPEED, 900.0, "900 km/h from the previous place"),
+            (f::PLACES_24H, 2.0, "2 places in 24 hours"),
+            (f::COUNTERPARTY_NEW, 1.0, "a counterparty this phone never dealt with before"),
+            (f::COUNTERPARTIES_24H, 8.0, "8 counterparties in 24 hours"),
+            (f::RECENCY, 7_200.0, "2 hours since the phone's previous transaction"),
+            (f::ACCOUNT_AGE, 0.5, "the account is 12 hours old"),
+            (f::HOUR, 23.5, "at 23:30 local time"),
+            (f::DAY, 6.0, "on a Sunday"),
+            (f::TYPE, 1.0, "of type CASH_IN"),
+            (f::CHANNEL, 0.0, "over channel ussd"),
+            (f::SPEED, f64::NAN, "speed kmh is not known for this phone"),
+        ] {
+            assert_eq!(with(feature, value), expected);
+        }
+    }
+}

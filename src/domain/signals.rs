@@ -84,6 +84,68 @@ mod tests {
 
     use super::*;
 
+    /// Ramps from 10 to 20, and a row in which nothing is unusual.
+    const RAMPS: Ramps = [Ramp { from: 10.0, to: 20.0 }; FEATURES];
+    const USUAL: Row = [0.0; FEATURES];
+
+    /// Velocity, amount, device and place of the usual row with these values in it.
+    fn signals(values: &[(usize, f64)]) -> [f64; 4] {
+        let mut row = USUAL;
+        row[f::DEVICE_AGE] = 2.0 * DEVICE_WEEK_S;
+        values.iter().for_each(|(feature, value)| row[*feature] = *value);
+        let Signals { velocity, amount_anomaly, device_new, location_change } = Signals::of(&row, &RAMPS);
+        [velocity, amount_anomaly, device_new, location_change]
+    }
+
+    #[test]
+    fn a_ramp_rises_from_its_beginning_to_its_end() {
+        let ramp = RAMPS[0];
+        for (value, expected) in
+            [(f64::NAN, 0.0), (-1e9, 0.0), (10.0, 0.0), (12.5, 0.25), (20.0, 1.0), (1e9, 1.0), (f64::INFINITY, 1.0)]
+        {
+            assert_eq!(ramp.of(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn each_signal_is_the_greatest_of_its_own_features_ramps() {
+        assert_eq!(signals(&[]), [0.0; 4]);
+        let own = [
+            &[f::COUNT_5M, f::COUNT_1H, f::COUNT_24H, f::SUM_1H, f::SUM_24H][..],
+            &[f::AMOUNT_Z, f::AMOUNT_TO_MAX, f::LOG_AMOUNT],
+            &[f::DEVICES_7D],
+            &[f::DISTANCE, f::SPEED],
+        ];
+        for feature in (0..FEATURES).filter(|feature| ![f::DEVICE_NEW, f::PLACE_NEW].contains(feature)) {
+            let expected = own.map(|features| if features.contains(&feature) { 0.75 } else { 0.0 });
+            assert_eq!(signals(&[(feature, 17.5)]), expected, "{}", f::TABLE[feature].name);
+        }
+        assert_eq!(signals(&[(f::COUNT_5M, 12.0), (f::SUM_24H, 16.0), (f::COUNT_1H, 14.0)])[0], 0.6);
+    }
+
+    #[test]
+    fn a_device_is_less_and_less_new_over_its_first_week_where_it_is_not_the_only_one() {
+        let device = |new: f64, age_days: f64, devices: f64| {
+            signals(&[(f::DEVICE_NEW, new), (f::DEVICE_AGE, age_days * 86_400.0), (f::DEVICES_7D, devices)])[2]
+        };
+        assert_eq!(device(1.0, f64::NAN, 1.0), 1.0);
+        assert_eq!(device(0.0, 0.0, 2.0), 1.0);
+        assert_eq!(device(0.0, -1.0, 2.0), 1.0);
+        assert_eq!(device(0.0, 3.5, 2.0), 0.5);
+        assert_eq!(device(0.0, 7.0, 2.0), 0.0);
+        assert_eq!(device(0.0, 0.0, 1.0), 0.0);
+        assert_eq!(device(0.0, f64::NAN, 2.0), 0.0);
+        assert_eq!(device(0.0, 3.5, 18.0), 0.8);
+        assert_eq!(device(f64::NAN, f64::NAN, f64::NAN), 0.0);
+    }
+
+    #[test]
+    fn a_place_never_visited_before_is_half_a_change_at_least() {
+        let place = |new: f64, distance: f64| signals(&[(f::PLACE_NEW, new), (f::DISTANCE, distance)])[3];
+        assert_eq!([place(1.0, f64::NAN), place(1.0, 14.0), place(1.0, 19.0)], [0.5, 0.5, 0.9]);
+        assert_eq!([place(0.0, f64::NAN), place(0.0, 14.0), place(f64::NAN, 14.0)], [0.0, 0.4, 0.4]);
+    }
+
     proptest! {
         #[test]
         fn a_signal_is_rounded_as_the_library_rounds_it(signal in 0.0..=1.0, hundredths in 0_u8..100) {

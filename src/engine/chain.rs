@@ -57,3 +57,27 @@ impl Chain {
         self.expected = next;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_next_offset_is_contiguous_and_a_jump_names_the_first_that_may_not_be_ours() {
+        let mut chain = Chain::starting(10);
+        assert_eq!((chain.epoch(), chain.next()), (10, 11));
+        assert_eq!(chain.acknowledged(Some(11)), Link::Contiguous);
+        assert_eq!(chain.acknowledged(Some(12)), Link::Contiguous);
+        for (offset, next) in
+            [(None, 13), (Some(12), 13), (Some(3), 13), (Some(14), 15), (Some(i64::MAX - 1), i64::MAX)]
+        {
+            let mut jumped = chain;
+            assert_eq!(jumped.acknowledged(offset), Link::Jump { from: 13 }, "{offset:?}");
+            assert_eq!((jumped.epoch(), jumped.next()), (10, next), "{offset:?}");
+        }
+        chain.acknowledged(None);
+        chain.resume(20);
+        assert_eq!(chain.acknowledged(Some(20)), Link::Contiguous);
+        assert_eq!(chain.epoch(), 10);
+    }
+}

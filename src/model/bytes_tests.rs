@@ -24,6 +24,13 @@ fn the_default_model_has_a_byte_plan_and_every_processor_gives_its_bits() {
     let (mut portable, mut chosen) = (Scores::default(), Scores::default());
     plan.raw(&forest.plan, &rows, &mut portable, Thresholds::below, add_leaves);
     plan.raw_on_this_processor(&forest.plan, &rows, &mut chosen);
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        let mut avx2 = Scores::default();
+        // SAFETY: the processor has what the function is compiled for; it is asked in the line above.
+        unsafe { plan.raw_avx2(&forest.plan, &rows, &mut avx2) };
+        assert_eq!((&avx2.raw, &avx2.reached), (&portable.raw, &portable.reached));
+    }
     let alone: Vec<f64> = rows.iter().map(|row| forest.raw_one(row)).collect();
     assert_eq!((&portable.raw, &chosen.raw), (&alone, &alone));
     assert_eq!(portable.reached, chosen.reached);

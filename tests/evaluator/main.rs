@@ -7,6 +7,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sentra::domain::features::{FEATURES, Row};
+use sentra::model::evaluate::Scores;
 use sentra::model::forest::{Forest, ForestError};
 
 const MODELS: u64 = 120;
@@ -131,6 +132,66 @@ fn contributions_and_bias_add_up_to_the_raw_score() {
             assert!((sum - raw).abs() <= 1e-9 * (1.0 + raw.abs()), "model {seed}: {sum} for {raw}");
         }
     }
+}
+
+/// A row's contributions by walking the text's trees: each step's change of value belongs to the feature asked. For models
+/// without categories and missing values.
+fn walked(text: &str, row: &Row) -> Row {
+    let mut parts = [0.0; FEATURES];
+    for tree in text.split("\nTree=").skip(1) {
+        let numbers = |key: &str| -> Vec<f64> {
+            let line = tree.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).expect(key);
+            line.split_ascii_whitespace().map(|number| number.parse().unwrap()).collect()
+        };
+        if numbers("num_leaves")[0] == 1.0 {
+            continue;
+        }
+        let [features, thresholds, lefts, rights, inner, leaves] =
+            ["split_feature", "threshold", "left_child", "right_child", "internal_value", "leaf_value"].map(numbers);
+        let mut node = 0;
+        loop {
+            let feature = features[node] as usize;
+            let child = if row[feature] <= thresholds[node] { lefts[node] } else { rights[node] } as i64;
+            // A leaf's number is written as its complement.
+            let (leaf, at) = if child < 0 { (true, !child as usize) } else { (false, child as usize) };
+            parts[feature] += if leaf { leaves[at] } else { inner[at] } - inner[node];
+            if leaf {
+                break;
+            }
+            node = at;
+        }
+    }
+    parts
+}
+
+#[test]
+fn each_feature_contributes_what_its_steps_on_the_trees_paths_change() {
+    let mut contributing = 0;
+    for (seed, leaves) in (0..24).zip([2, 3, 8, 31, 64, 90].into_iter().cycle()) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (mut rows, labels) = library::training_data(&mut rng);
+        rows.iter_mut().flatten().filter(|value| value.is_nan()).for_each(|value| *value = 0.5);
+        let parameters = format!("objective=binary num_leaves={leaves} min_data_in_leaf=2 num_threads=1 verbosity=-1");
+        let text = library::train(&rows, &labels, &parameters, 30);
+        let forest = Forest::parse(&text).unwrap();
+        let (mut scores, mut parts) = (Scores::default(), [0.0; FEATURES]);
+        let together: Vec<&Row> = rows.iter().collect();
+        forest.score(&together, &mut scores);
+        for (at, row) in rows.iter().enumerate() {
+            let expected = walked(&text, row);
+            for explain in [true, false] {
+                if explain {
+                    forest.explain(row, &scores.of(at), &mut parts);
+                } else {
+                    forest.contributions(row, &mut parts);
+                }
+                let near = |(part, expected): (&f64, &f64)| (part - expected).abs() <= 1e-9 * (1.0 + expected.abs());
+                assert!(parts.iter().zip(&expected).all(near), "model {seed}: {parts:?} for {expected:?}");
+            }
+            contributing += expected.iter().filter(|part| part.abs() > 1e-3).count();
+        }
+    }
+    assert!(contributing > 50_000, "only {contributing} contributions");
 }
 
 #[test]
