@@ -103,8 +103,8 @@ struct Filters {
 }
 
 fn reason(text: &str) -> Result<InvalidReason, String> {
-    InvalidReason::from_wire(&text.to_ascii_lowercase()).ok_or_else(|| {
-        let codes: Vec<String> = InvalidReason::ALL.iter().map(|reason| reason.as_str().to_ascii_uppercase()).collect();
+    InvalidReason::of_spelled(text).ok_or_else(|| {
+        let codes: Vec<String> = InvalidReason::ALL.iter().map(|reason| reason.spelled()).collect();
         format!("want one of {}", codes.join(", "))
     })
 }
@@ -127,9 +127,9 @@ impl Filters {
     fn takes(&self, letter: &Letter) -> bool {
         let at = letter.timestamp_ms.unwrap_or(0);
         self.partition.is_none_or(|wanted| wanted == letter.partition)
-            && self.reason.is_none_or(|wanted| {
-                letter.class.as_deref().is_some_and(|class| class.eq_ignore_ascii_case(wanted.as_str()))
-            })
+            && self
+                .reason
+                .is_none_or(|wanted| letter.class.as_deref().and_then(InvalidReason::of_spelled) == Some(wanted))
             && self.institution.as_ref().is_none_or(|wanted| letter.institution.as_deref() == Some(wanted))
             && self.since.is_none_or(|since| at >= since)
             && self.until.is_none_or(|until| at < until)

@@ -43,7 +43,7 @@ impl Invalid {
 
     /// The reason's code as verdicts and dead letters spell it.
     pub fn code(&self) -> String {
-        self.reason.as_str().to_ascii_uppercase()
+        self.reason.spelled()
     }
 
     /// The reason in one sentence, behind the field at fault where one is.
@@ -106,6 +106,16 @@ wire_enum! {
 }
 
 impl InvalidReason {
+    /// The code as verdicts and dead letters spell it.
+    pub fn spelled(self) -> String {
+        self.as_str().to_ascii_uppercase()
+    }
+
+    /// The reason that is spelled so.
+    pub fn of_spelled(code: &str) -> Option<Self> {
+        Self::from_wire(&code.to_ascii_lowercase())
+    }
+
     /// One sentence for verdict and dead letter: what is wrong and the way out, never the value itself.
     pub fn sentence(self) -> &'static str {
         match self {

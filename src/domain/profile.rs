@@ -18,6 +18,9 @@ pub const KNOWN_LIMITS: [usize; 3] = [8, 8, 32];
 /// Words of a known device: which it is, the event time of its first use, and of its newest.
 const DEVICE: usize = 3;
 
+/// Words of a device that are stored: the ring tells its newest use.
+const STORED: usize = DEVICE - 1;
+
 /// Earlier than any event time.
 const NEVER: u64 = i64::MIN as u64;
 
@@ -130,7 +133,9 @@ impl Profile {
             self.located = Some((point, event.t));
         }
         self.known.touch(Kind::Device, event.ids.device, recognised, event.t);
-        self.known.use_device(event.ids.device, event.t);
+        if let Some(first) = self.known.devices_mut().first_mut() {
+            used(first, event.t);
+        }
         self.known.touch(Kind::Place, event.ids.place, recognised, event.t);
         if event.ids.counterparty != Identity::ABSENT {
             self.known.touch(Kind::Counterparty, event.ids.counterparty, recognised, event.t);
@@ -175,7 +180,8 @@ impl Profile {
     /// Tells the devices' newest uses by the events that are still in the ring: no older one is in any window.
     pub fn recall_devices(&mut self, ring: &Ring) {
         for event in ring.newest_first() {
-            self.known.use_device(event.ids.device, event.t);
+            let devices = self.known.devices_mut().iter_mut();
+            devices.filter(|[known, ..]| *known == event.ids.device.0).for_each(|device| used(device, event.t));
         }
     }
 
@@ -208,13 +214,8 @@ impl Known {
         self.words[..DEVICE * usize::from(self.lengths[Kind::Device as usize])].as_chunks().0
     }
 
-    /// Notes that `device` was used at `t`.
-    fn use_device(&mut self, device: Identity, t: i64) {
-        let devices = DEVICE * usize::from(self.lengths[Kind::Device as usize]);
-        let used = self.words[..devices].as_chunks_mut::<DEVICE>().0.iter_mut().find(|[known, ..]| *known == device.0);
-        if let Some([.., newest]) = used {
-            *newest = t.max(*newest as i64) as u64;
-        }
+    fn devices_mut(&mut self) -> &mut [[u64; DEVICE]] {
+        self.words[..DEVICE * usize::from(self.lengths[Kind::Device as usize])].as_chunks_mut().0
     }
 
     /// The entry of its list that is of this identity.
@@ -252,6 +253,11 @@ impl Known {
             self.words[start + 1..start + DEVICE].fill(t as u64);
         }
     }
+}
+
+/// Notes that a known device was used at `t`.
+fn used([.., newest]: &mut [u64; DEVICE], t: i64) {
+    *newest = t.max(*newest as i64) as u64;
 }
 
 impl Stored for Profile {
@@ -310,13 +316,13 @@ impl Known {
             return Err(Damaged("a profile knows more than it may"));
         }
         let [devices, places, counterparties] = lengths.map(usize::from);
-        let (stored, held) = (2 * devices + places + counterparties, DEVICE * devices + places + counterparties);
+        let (stored, held) = (STORED * devices + places + counterparties, DEVICE * devices + places + counterparties);
         let (known, rest) = from.split_at_checked(stored * 8).ok_or(Damaged("a profile ends too early"))?;
         *from = rest;
         let mut stored = known.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
         let mut words = Vec::with_capacity(size_class(held * 8) / 8);
         for _ in 0..devices {
-            words.extend(stored.by_ref().take(2).chain([NEVER]));
+            words.extend(stored.by_ref().take(STORED).chain([NEVER]));
         }
         words.extend(stored);
         Ok(Self { words, lengths })

@@ -277,6 +277,6 @@ impl<'a> Head<'a> {
             return None;
         }
         let reasons: Vec<HeadReason<'_>> = serde_json::from_str(self.reasons?.get()).ok()?;
-        InvalidReason::from_wire(&reasons.first()?.code.to_ascii_lowercase())
+        InvalidReason::of_spelled(&reasons.first()?.code)
     }
 }

@@ -149,8 +149,7 @@ impl Surveyor {
             // What the connection met waits in a queue, one line or error a poll; taken out, it reaches the context.
             (0..EVENTS).for_each(|_| drop(self.client.poll(Duration::ZERO)));
             if self.client.context().credentials_refused() || !is_transient(&error) {
-                let why = self.client.context().last_trouble().unwrap_or_else(|| describe(&error));
-                LayoutError::Refused(why)
+                LayoutError::Refused(self.client.context().why(&error))
             } else {
                 LayoutError::Away(describe(&error))
             }

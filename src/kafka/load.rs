@@ -150,7 +150,7 @@ impl Load {
         let metadata = producer.client().fetch_metadata(Some(topic), ASK).map_err(|error| {
             // Why nobody answered is told by what came meanwhile: all of it, for a poll of no time takes one event alone.
             producer.poll(POLL);
-            missing(producer.context().session.last_trouble().unwrap_or_else(|| describe(&error)))
+            missing(producer.context().session.why(&error))
         })?;
         let partitions = metadata.topics().first().map_or(0, |found| found.partitions().len());
         if partitions == 0 {

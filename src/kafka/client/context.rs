@@ -52,6 +52,11 @@ impl Session {
         })
     }
 
+    /// Why a call failed: the last trouble, where there was one, says more than its bare error.
+    pub fn why(&self, error: &KafkaError) -> String {
+        self.last_trouble().unwrap_or_else(|| describe(error))
+    }
+
     /// Whether the broker, or the TLS handshake with it, refused what this client brought.
     pub fn credentials_refused(&self) -> bool {
         let last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

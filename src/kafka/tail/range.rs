@@ -17,7 +17,7 @@ use rdkafka::{
     types::RDKafkaErrorCode as Code,
 };
 
-use super::TailError;
+use super::{TailError, open::refused};
 use crate::{
     config::KafkaConfig,
     kafka::client::{Session, Silence, describe, follower_config, is_refused_credentials, is_transient, remind},
@@ -319,12 +319,7 @@ impl RangeReader {
     }
 
     fn refused(&self, error: &KafkaError) -> TailError {
-        let topic = self.topic.clone();
-        let session = self.consumer.context();
-        match session.last_trouble() {
-            Some(reason) if session.credentials_refused() => TailError::Topic { topic, reason },
-            _ => TailError::Topic { topic, reason: describe(error) },
-        }
+        refused(&self.consumer, &self.topic, error)
     }
 
     fn away(&self, partition: i32, error: &KafkaError) -> TailError {

@@ -120,7 +120,7 @@ impl Survey {
         for _ in 0..ATTEMPTS {
             let Err(error) = survey.client.fetch_metadata(None, ATTEMPT) else { return Ok(survey) };
             survey.read_notices();
-            last = survey.client.context().last_trouble().unwrap_or_else(|| describe(&error));
+            last = survey.client.context().why(&error);
             if survey.client.context().credentials_refused() || !is_transient(&error) {
                 return Err(TopicsError::Denied(last));
             }

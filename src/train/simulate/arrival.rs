@@ -69,23 +69,22 @@ impl Arrival {
             let amount_minor = event.amount_minor + 100 * self.dice.between(1, 500);
             (Event { amount_minor, ..event }, self.again_after_ms())
         });
-        let late_share = self.dice.chance(self.disorder.late_share);
-        let late_ms = late_share.then(|| self.dice.exponential(self.disorder.late_spread_ms as f64) as i64);
+        let is_late = self.dice.chance(self.disorder.late_share);
+        let late_ms = is_late.then(|| self.dice.exponential(self.disorder.late_spread_ms as f64) as i64);
         let sent = [
             resent.map(|(event, delay_ms)| (event, delay_ms, Repeat::Resend)),
             changed.map(|(event, delay_ms)| (event, delay_ms, Repeat::Conflict)),
             late_ms.map(|delay_ms| (event, delay_ms, Repeat::First)),
         ];
-        let earliest = late_ms.and_then(|_| sent.iter().flatten().map(|(_, delay_ms, _)| *delay_ms).min());
-        let mut earliest = earliest.map(|delay_ms| event.at_ms + delay_ms);
+        let delays_ms = sent.iter().flatten().map(|(_, delay_ms, _)| *delay_ms);
+        let mut least_ms = delays_ms.min().filter(|_| is_late);
         for (event, delay_ms, repeat) in sent.into_iter().flatten() {
-            let arrives_ms = event.at_ms + delay_ms;
-            let earliest = earliest.take_if(|at_ms| *at_ms == arrives_ms).is_some();
+            let earliest = least_ms.take_if(|least_ms| *least_ms == delay_ms).is_some();
             self.sent += 1;
             let record = Arrived { event, repeat, earliest };
-            self.held.push(Reverse(Held { arrives_ms, number: self.sent, record }));
+            self.held.push(Reverse(Held { arrives_ms: event.at_ms + delay_ms, number: self.sent, record }));
         }
-        late_ms.is_none().then_some(Arrived { event, repeat: Repeat::First, earliest: true })
+        (!is_late).then_some(Arrived { event, repeat: Repeat::First, earliest: true })
     }
 
     fn again_after_ms(&mut self) -> i64 {
