@@ -10,7 +10,7 @@ use super::{
     slot::{Slot, Stage},
 };
 use crate::{
-    domain::{features::Row, invalid::Invalid, transaction::Record},
+    domain::{features::Row, invalid::Invalid, prefetch::prefetch, transaction::Record},
     engine::{
         partition::{Partition, Read, Step},
         settle::Witness,
@@ -51,7 +51,9 @@ pub fn step<'m>(messages: &'m [Fetched<'m>], slots: &mut Slots, telemetry: &Tele
     let mut pending = Vec::with_capacity(messages.len());
     let mut ahead = Vec::with_capacity(AHEAD);
     let mut rows = 0;
+    let mut coming = messages.chunks(AHEAD).skip(1);
     for messages in messages.chunks(AHEAD) {
+        coming.next().into_iter().flatten().for_each(|message| prefetch(message.payload().unwrap_or_default()));
         Ahead::fill(&mut ahead, messages, slots);
         let mut at = 0;
         while at < ahead.len() {
