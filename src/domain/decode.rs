@@ -22,7 +22,7 @@ use super::{
     rules::Rules,
     transaction::{Record, Transaction},
 };
-use fields::Reader;
+use fields::{Objection, Reader, Unusual};
 pub use habits::Habits;
 pub use tokens::Field;
 use tokens::Tokens;
@@ -41,10 +41,20 @@ pub const MAX_ID_BYTES: usize = 64;
 
 /// Whether a text is of an identifier's letters, `A-Za-z0-9._:-`, and not empty; its length is judged apart.
 pub fn is_id(text: &[u8]) -> bool {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() | matches!(byte, b'.' | b'_' | b':' | b'-');
-    // Without an early end the compiler looks at many bytes at once.
-    !text.is_empty() && text.iter().fold(true, |all, byte| all & allowed(byte))
+    // Without an early end no branch depends on a letter.
+    !text.is_empty() && text.iter().fold(true, |all, byte| all & ID_LETTERS[usize::from(*byte)])
 }
+
+/// The letters of identifiers.
+static ID_LETTERS: [bool; 256] = {
+    let mut letters = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        letters[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+        byte += 1;
+    }
+    letters
+};
 
 /// The first rule that a record breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +88,13 @@ pub fn decode_by<'a>(habits: &mut Habits, record: &Record<'a>, rules: &Rules) ->
     if let Err(fault) = fill(&mut tokens, record.value, habits) {
         return Err(explain(fault, &Tokens::default(), record, rules));
     }
-    read(&tokens, record, rules).map_err(|fault| explain(fault, &tokens, record, rules))
+    read(&tokens, record, rules).or_else(|Unusual| read_closely(&tokens, record, rules))
+}
+
+/// The same for the few records with which something is unusual or wrong, as the quick way found.
+#[cold]
+fn read_closely<'a>(tokens: &Tokens<'a>, record: &Record<'a>, rules: &Rules) -> Result<Transaction<'a>, Box<Invalid>> {
+    read(tokens, record, rules).map_err(|fault| explain(fault, tokens, record, rules))
 }
 
 /// Notes the known fields' texts of a value that is one JSON object within the limits.
@@ -103,11 +119,15 @@ fn text_of(value: &[u8]) -> Option<&str> {
 }
 
 /// Applies every rule, in the order of [`Field::ALL`].
-fn read<'a>(tokens: &Tokens<'a>, record: &Record<'a>, rules: &Rules) -> Result<Transaction<'a>, Fault> {
-    if let Some(field) = tokens.first_repeated() {
-        return Err(Fault { reason: InvalidReason::DuplicateField, field: Some(field) });
+#[inline(always)]
+fn read<'a, O: Objection>(tokens: &Tokens<'a>, record: &Record<'a>, rules: &Rules) -> Result<Transaction<'a>, O> {
+    if O::ALL_PLAIN && !tokens.are_plain() {
+        return Err(Fault::from(InvalidReason::NotJson).into());
     }
-    let reader = Reader { tokens, rules };
+    if let Some(field) = tokens.first_repeated() {
+        return Err(Fault { reason: InvalidReason::DuplicateField, field: Some(field) }.into());
+    }
+    let reader = Reader::<O>::new(tokens, rules);
     Ok(Transaction {
         transaction_id: reader.transaction_id()?,
         amount: reader.amount()?,
@@ -130,7 +150,7 @@ fn read<'a>(tokens: &Tokens<'a>, record: &Record<'a>, rules: &Rules) -> Result<T
 /// The cold path: what is wrong, and each field that is valid all the same.
 #[cold]
 fn explain<'a>(fault: Fault, tokens: &Tokens<'a>, record: &Record<'a>, rules: &Rules) -> Box<Invalid> {
-    let reader = Reader { tokens, rules };
+    let reader = Reader::<Fault>::new(tokens, rules);
     let amount = reader.amount().ok();
     // An absent currency is the home currency only beside an amount that it could be of.
     let currency = reader.currency().ok().filter(|_| amount.is_some() || tokens.has(Field::Currency));

@@ -3,11 +3,11 @@
 //! Every method judges its own field alone (coordinates: the pair) and names it in the fault. Nothing here looks at
 //! the order of fields or at the log.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
 use super::{
     Fault, Field, MAX_ID_BYTES, MAX_TEXT_BYTES, is_id,
-    tokens::{Token, Tokens},
+    tokens::{NotText, Token, Tokens},
 };
 use crate::domain::{
     amount::{AmountError, AmountMinor, Currency},
@@ -20,25 +20,64 @@ use crate::domain::{
     transaction::{Channel, Counterparty, CounterpartyId, CounterpartyType, TransactionType},
 };
 
-/// Reads fields by the rules.
-#[derive(Clone, Copy)]
-pub(super) struct Reader<'r, 'a> {
+/// Reads fields by the rules; `O` is what it says of a field that it does not take.
+pub(super) struct Reader<'r, 'a, O> {
     pub(super) tokens: &'r Tokens<'a>,
     pub(super) rules: &'r Rules,
+    objects: PhantomData<O>,
 }
 
-fn fault<T>(reason: InvalidReason, field: Field) -> Result<T, Fault> {
-    Err(Fault { reason, field: Some(field) })
+/// What a reader says of a field that it does not take: one rule set serves those who want to know why, and those who do not.
+pub(super) trait Objection: From<Fault> {
+    /// Whether only plain tokens are read.
+    const ALL_PLAIN: bool;
 }
 
-impl<'a> Reader<'_, 'a> {
-    pub(super) fn transaction_id(self) -> Result<Cow<'a, str>, Fault> {
+/// The fault itself.
+impl Objection for Fault {
+    const ALL_PLAIN: bool = false;
+}
+
+/// That something is unusual or wrong with a record. It takes no room, so that what is read is not moved about: the quick way
+/// for the many records with which nothing is.
+pub(super) struct Unusual;
+
+impl From<Fault> for Unusual {
+    fn from(_: Fault) -> Self {
+        Self
+    }
+}
+
+impl Objection for Unusual {
+    const ALL_PLAIN: bool = true;
+}
+
+impl<O> Clone for Reader<'_, '_, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for Reader<'_, '_, O> {}
+
+fn fault<T, O: Objection>(reason: InvalidReason, field: Field) -> Result<T, O> {
+    Err(Fault { reason, field: Some(field) }.into())
+}
+
+impl<'r, 'a, O: Objection> Reader<'r, 'a, O> {
+    pub(super) fn new(tokens: &'r Tokens<'a>, rules: &'r Rules) -> Self {
+        Self { tokens, rules, objects: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(super) fn transaction_id(self) -> Result<Cow<'a, str>, O> {
         let id = self.required(Field::TransactionId)?;
         check_id(&id, Field::TransactionId)?;
         Ok(id)
     }
 
-    pub(super) fn amount(self) -> Result<AmountMinor, Fault> {
+    #[inline(always)]
+    pub(super) fn amount(self) -> Result<AmountMinor, O> {
         let parsed = match self.tokens.get(Field::Amount)? {
             None => return fault(InvalidReason::MissingField, Field::Amount),
             Some(Token::Other) => return fault(InvalidReason::WrongType, Field::Amount),
@@ -57,7 +96,8 @@ impl<'a> Reader<'_, 'a> {
         })
     }
 
-    pub(super) fn phone(self) -> Result<Phone, Fault> {
+    #[inline(always)]
+    pub(super) fn phone(self) -> Result<Phone, O> {
         let text = self.required(Field::PhoneNumber)?;
         Phone::parse(&text, &self.rules.calling_code).or_else(|error| {
             let reason = match error {
@@ -68,14 +108,16 @@ impl<'a> Reader<'_, 'a> {
         })
     }
 
-    pub(super) fn timestamp(self) -> Result<EventTimeMs, Fault> {
+    #[inline(always)]
+    pub(super) fn timestamp(self) -> Result<EventTimeMs, O> {
         match self.time(Field::Timestamp)? {
             Some(at) => Ok(at),
             None => fault(InvalidReason::MissingField, Field::Timestamp),
         }
     }
 
-    pub(super) fn time(self, field: Field) -> Result<Option<EventTimeMs>, Fault> {
+    #[inline(always)]
+    pub(super) fn time(self, field: Field) -> Result<Option<EventTimeMs>, O> {
         let Some(text) = self.optional(field)? else { return Ok(None) };
         match EventTimeMs::parse(&text) {
             Some(at) => Ok(Some(at)),
@@ -84,7 +126,8 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// Free text as sent; blank text says as little as none, and counts as absent.
-    pub(super) fn text(self, field: Field) -> Result<Option<Cow<'a, str>>, Fault> {
+    #[inline(always)]
+    pub(super) fn text(self, field: Field) -> Result<Option<Cow<'a, str>>, O> {
         let Some(text) = self.optional(field)? else { return Ok(None) };
         if text.len() > MAX_TEXT_BYTES {
             return fault(InvalidReason::TextTooLong, field);
@@ -92,7 +135,8 @@ impl<'a> Reader<'_, 'a> {
         Ok(Some(text).filter(|text| !is_blank(text)))
     }
 
-    pub(super) fn currency(self) -> Result<Currency, Fault> {
+    #[inline(always)]
+    pub(super) fn currency(self) -> Result<Currency, O> {
         match self.optional(Field::Currency)? {
             None => Ok(self.rules.home_currency),
             Some(text) => match Currency::parse(&text) {
@@ -102,16 +146,19 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    pub(super) fn transaction_type(self) -> Result<Option<TransactionType>, Fault> {
+    #[inline(always)]
+    pub(super) fn transaction_type(self) -> Result<Option<TransactionType>, O> {
         Ok(self.text(Field::TransactionType)?.and_then(|name| TransactionType::from_wire(&name)))
     }
 
-    pub(super) fn channel(self) -> Result<Option<Channel>, Fault> {
+    #[inline(always)]
+    pub(super) fn channel(self) -> Result<Option<Channel>, O> {
         Ok(self.text(Field::Channel)?.and_then(|name| Channel::from_wire(&name)))
     }
 
     /// A phone where the type says so, or says nothing and the text reads as one; else the trimmed text.
-    pub(super) fn counterparty(self) -> Result<Option<Counterparty<'a>>, Fault> {
+    #[inline(always)]
+    pub(super) fn counterparty(self) -> Result<Option<Counterparty<'a>>, O> {
         let kind = self.text(Field::CounterpartyType)?.and_then(|name| CounterpartyType::from_wire(&name));
         let Some(text) = self.text(Field::Counterparty)? else { return Ok(None) };
         let phone = match kind {
@@ -126,7 +173,8 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// Both coordinates or neither; the one that is missing is the one named.
-    pub(super) fn geo(self) -> Result<Option<GeoPoint>, Fault> {
+    #[inline(always)]
+    pub(super) fn geo(self) -> Result<Option<GeoPoint>, O> {
         let pair = (self.tokens.get(Field::Latitude)?, self.tokens.get(Field::Longitude)?);
         if let (Some(Token::Number(latitude)), Some(Token::Number(longitude))) = pair
             && let Some(point) = GeoPoint::from_common(latitude, longitude)
@@ -146,7 +194,8 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// The header wins unseen: what the body says then is not even judged.
-    pub(super) fn institution(self, header: Option<&'a [u8]>) -> Result<Option<Cow<'a, str>>, Fault> {
+    #[inline(always)]
+    pub(super) fn institution(self, header: Option<&'a [u8]>) -> Result<Option<Cow<'a, str>>, O> {
         let field = Field::InstitutionId;
         let id = match header {
             Some(bytes) => match std::str::from_utf8(bytes) {
@@ -161,7 +210,7 @@ impl<'a> Reader<'_, 'a> {
         Ok(id)
     }
 
-    fn degrees(self, field: Field) -> Result<Option<f64>, Fault> {
+    fn degrees(self, field: Field) -> Result<Option<f64>, O> {
         match self.tokens.get(field)? {
             None => Ok(None),
             Some(Token::Number(number)) => match number.parse::<f64>() {
@@ -172,7 +221,8 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    fn text_of(self, quoted: &'a str, field: Field) -> Result<Cow<'a, str>, Fault> {
+    #[inline(always)]
+    fn text_of(self, quoted: &'a str, field: Field) -> Result<Cow<'a, str>, O> {
         match self.tokens.unescape(quoted) {
             Some(text) => Ok(text),
             // The grammar is checked already: what cannot be unescaped is a lone surrogate.
@@ -180,14 +230,20 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    fn required(self, field: Field) -> Result<Cow<'a, str>, Fault> {
+    #[inline(always)]
+    fn required(self, field: Field) -> Result<Cow<'a, str>, O> {
         match self.optional(field)? {
             Some(text) => Ok(text),
             None => fault(InvalidReason::MissingField, field),
         }
     }
 
-    fn optional(self, field: Field) -> Result<Option<Cow<'a, str>>, Fault> {
+    #[inline(always)]
+    fn optional(self, field: Field) -> Result<Option<Cow<'a, str>>, O> {
+        if O::ALL_PLAIN {
+            let text = self.tokens.plain(field).or_else(|NotText| fault(InvalidReason::WrongType, field))?;
+            return Ok(text.map(Cow::Borrowed));
+        }
         match self.tokens.get(field)? {
             None => Ok(None),
             Some(Token::Text(quoted)) => self.text_of(quoted, field).map(Some),
@@ -197,7 +253,7 @@ impl<'a> Reader<'_, 'a> {
 }
 
 /// 1..=64 of `A-Za-z0-9._:-`.
-fn check_id(id: &str, field: Field) -> Result<(), Fault> {
+fn check_id<O: Objection>(id: &str, field: Field) -> Result<(), O> {
     if !is_id(id.as_bytes()) {
         return fault(InvalidReason::BadText, field);
     }

@@ -83,10 +83,12 @@ impl<'a> Cursor<'a, '_> {
         }
     }
 
-    /// The text from `start` on; every caller stops beside ASCII.
+    /// The text from `start` on; every caller begins and stops beside ASCII.
     #[inline(always)]
     fn since(&self, start: usize) -> Option<&'a str> {
-        self.text.get(start..self.at)
+        debug_assert!(self.text.is_char_boundary(start) && self.text.is_char_boundary(self.at));
+        // SAFETY: between bytes of ASCII, UTF-8 is cut into UTF-8.
+        self.bytes.get(start..self.at).map(|bytes| unsafe { std::str::from_utf8_unchecked(bytes) })
     }
 
     /// Moves to the first quote, backslash or control character, or to the end. Strings are short: a search of its own for

@@ -7,13 +7,13 @@ use super::tokens::Field;
 
 /// The longest bytes remembered: a comma, the longest name quoted, a colon, a quote, and some blanks.
 const MOST: usize = 32;
-const WORDS: usize = MOST / 8;
 
 /// What followed a field lately: a few, for not every record has every field.
 const FEW: usize = 3;
 
-/// After which fields: each known one, an unknown one, none.
-const PLACES: usize = Field::ALL.len() + 2;
+/// Room for what follows each known field, an unknown one, and none: a power of two.
+const PLACES: usize = 32;
+const _: () = assert!(Field::ALL.len() + 2 <= PLACES);
 
 /// What followed each field.
 #[derive(Clone, Debug)]
@@ -41,10 +41,10 @@ impl Before {
 /// Bytes between two values, and what they say.
 #[derive(Clone, Copy, Debug)]
 struct Habit {
-    words: [u64; WORDS],
-    /// Ones where there are bytes.
-    mask: [u64; WORDS],
-    /// 0 where nothing is remembered.
+    /// As many as its length says; what stands behind them is of no account.
+    bytes: [u8; MOST],
+    /// A one for each of those; none where nothing is remembered.
+    bits: u32,
     length: u8,
     next: Next,
 }
@@ -58,8 +58,7 @@ pub(super) struct Next {
     pub(super) in_text: bool,
 }
 
-const NOTHING: Habit =
-    Habit { words: [0; WORDS], mask: [0; WORDS], length: 0, next: Next { field: None, in_text: false } };
+const NOTHING: Habit = Habit { bytes: [0; MOST], bits: 0, length: 0, next: Next { field: None, in_text: false } };
 
 impl Default for Habits {
     fn default() -> Self {
@@ -71,28 +70,42 @@ impl Habits {
     /// What `bytes`, from behind a value on, say by habit, and how many of them say it.
     #[inline(always)]
     pub(super) fn recall(&self, before: Before, bytes: &[u8]) -> Option<(Next, usize)> {
-        let window = bytes.first_chunk::<MOST>()?.as_chunks::<8>().0;
+        let window = bytes.first_chunk()?;
         let few = &self.after[usize::from(before.0) % PLACES];
-        let found = few.iter().find(|habit| {
-            let differs = |at: usize| (u64::from_le_bytes(window[at]) ^ habit.words[at]) & habit.mask[at];
-            habit.length > 0 && (0..WORDS).fold(0, |all, at| all | differs(at)) == 0
-        })?;
+        let found =
+            few.iter().find(|habit| habit.bits != 0 && alike(window, &habit.bytes) & habit.bits == habit.bits)?;
         Some((found.next, usize::from(found.length)))
     }
 
     /// Remembers what the first `length` of these bytes said, in place of what was remembered longest. Nothing so near the end
     /// that it would not be recalled.
     pub(super) fn remember(&mut self, before: Before, bytes: &[u8], length: usize, next: Next) {
-        let Some(window) = bytes.first_chunk::<MOST>().filter(|_| (1..=MOST).contains(&length)) else { return };
-        let mask: [u64; WORDS] = std::array::from_fn(|at| match length.saturating_sub(8 * at) {
-            0 => 0,
-            left => u64::MAX >> (64 - 8 * left.min(8)),
-        });
-        let words = std::array::from_fn(|at| u64::from_le_bytes(window.as_chunks::<8>().0[at]) & mask[at]);
+        let Some(bytes) = bytes.first_chunk().filter(|_| (1..=MOST).contains(&length)) else { return };
         let few = &mut self.after[usize::from(before.0) % PLACES];
         few.rotate_right(1);
-        few[0] = Habit { words, mask, length: length as u8, next };
+        few[0] = Habit { bytes: *bytes, bits: u32::MAX >> (MOST - length), length: length as u8, next };
     }
+}
+
+/// Which bytes are the same, a bit each.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn alike(one: &[u8; MOST], other: &[u8; MOST]) -> u32 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8};
+    let same = |at: usize| {
+        let (one, other) = (&one.as_chunks::<16>().0[at], &other.as_chunks::<16>().0[at]);
+        // SAFETY: every x86_64 has SSE2, and the loads are of 16 bytes each, wherever they lie.
+        unsafe {
+            let same = _mm_cmpeq_epi8(_mm_loadu_si128(one.as_ptr().cast()), _mm_loadu_si128(other.as_ptr().cast()));
+            _mm_movemask_epi8(same) as u32
+        }
+    };
+    same(0) | same(1) << 16
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn alike(one: &[u8; MOST], other: &[u8; MOST]) -> u32 {
+    one.iter().zip(other).rev().fold(0, |bits, (one, other)| bits << 1 | u32::from(one == other))
 }
 
 #[cfg(test)]

@@ -95,7 +95,26 @@ impl<'a> Tokens<'a> {
         }
     }
 
+    /// Whether each field's text is what stands between its quotes: no field stands twice, and no text needs unescaping.
+    pub(super) fn are_plain(&self) -> bool {
+        self.repeated == 0 && !self.escaped
+    }
+
+    /// The text of a field of plain ones; `None` when absent or null.
+    ///
+    /// # Errors
+    /// It is neither a string nor null.
+    #[inline(always)]
+    pub(super) fn plain(&self, field: Field) -> Result<Option<&'a str>, NotText> {
+        let Some(raw) = self.raw[field as usize] else { return Ok(None) };
+        match unquoted(raw) {
+            None if raw != "null" => Err(NotText),
+            text => Ok(text),
+        }
+    }
+
     /// The field's value; `None` when absent or null. A field that stands twice has no value but a fault.
+    #[inline(always)]
     pub(super) fn get(&self, field: Field) -> Result<Option<Token<'a>>, Fault> {
         if self.repeated & bit(field) != 0 {
             return Err(Fault { reason: InvalidReason::DuplicateField, field: Some(field) });
@@ -114,7 +133,7 @@ impl<'a> Tokens<'a> {
         if self.escaped && quoted.contains('\\') {
             return serde_json::from_str::<String>(quoted).ok().map(Cow::Owned);
         }
-        quoted.get(1..quoted.len() - 1).map(Cow::Borrowed)
+        unquoted(quoted).map(Cow::Borrowed)
     }
 
     /// Whether the field was sent at all.
@@ -133,6 +152,15 @@ impl<'a> Tokens<'a> {
             self.repeated |= bit(field);
         }
     }
+}
+
+/// A field's value is no string.
+pub(super) struct NotText;
+
+/// What stands between a string's quotes; `None` for what is no string.
+#[inline(always)]
+fn unquoted(raw: &str) -> Option<&str> {
+    raw.strip_prefix("\"")?.strip_suffix("\"")
 }
 
 fn bit(field: Field) -> u32 {
