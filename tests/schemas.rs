@@ -201,6 +201,7 @@ fn judged<'a>(kind: Kind, reasons: &'a [Reason], row: &'a [f64; FEATURES]) -> Ve
         decided_at: WallTimeUs(1).text(),
         model: Some(ModelRef { name: "default", version: "1" }),
         policy_version: policy::POLICY_VERSION,
+        maker: None,
         flags,
         source,
         features: Some(Features(row)),

@@ -1,6 +1,8 @@
 //! Digits read and written eight at a time. Numbers are short: a branch a digit is what reading them costs, and bytes that
 //! are stored one by one and copied together at once are what writing them costs.
 
+use super::pen::Pen;
+
 /// The value of 1 to 18 ASCII digits; `None` for any other text.
 #[inline]
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
@@ -28,26 +30,21 @@ pub(super) fn eight(digits: [u8; 8]) -> Option<u64> {
     Some((fours & 0x0000_ffff_0000_ffff).wrapping_mul(10_000 << 32 | 1) >> 32)
 }
 
-/// Appends a number's decimal digits.
-#[inline]
-pub(super) fn write(out: &mut Vec<u8>, number: u64) {
-    if number < 10 {
-        out.push(b'0' + number as u8);
-    } else if number < EIGHT {
-        let digits = ascii(number);
-        let zeros = (digits ^ ZEROS).trailing_zeros() / 8;
-        push(out, digits >> (8 * zeros), 8 - zeros as usize);
-    } else {
-        write(out, number / EIGHT);
-        push(out, ascii(number % EIGHT), 8);
-    }
+/// Writes a number's decimal digits.
+#[inline(always)]
+pub(super) fn write(out: &mut Pen<'_>, number: u64) {
+    if number < 10 { out.put(&[b'0' + number as u8]) } else { write_many(out, number) }
 }
 
-/// Appends the first `length` bytes of a word.
-#[inline]
-pub(super) fn push(out: &mut Vec<u8>, word: u64, length: usize) {
-    out.extend_from_slice(&word.to_le_bytes());
-    out.truncate(out.len() + length - 8);
+fn write_many(out: &mut Pen<'_>, number: u64) {
+    if number < EIGHT {
+        let digits = ascii(number);
+        let zeros = (digits ^ ZEROS).trailing_zeros() / 8;
+        out.put_part(&(digits >> (8 * zeros)).to_le_bytes(), 8 - zeros as usize);
+    } else {
+        write(out, number / EIGHT);
+        out.put(&ascii(number % EIGHT).to_le_bytes());
+    }
 }
 
 /// Eight digits are below this.
@@ -67,13 +64,6 @@ pub(super) fn ascii(number: u64) -> u64 {
     (tens | ((pairs - tens * 10) << 8)) + ZEROS
 }
 
-/// The two digits of a number below 100, the first in the lower byte.
-#[inline]
-pub(super) fn ascii_pair(number: u32) -> u64 {
-    let tens = number / 10;
-    u64::from(tens | (number - tens * 10) << 8) + (ZEROS & 0xffff)
-}
-
 /// The eight lower-case hexadecimal digits of a number, the first in the lowest byte.
 #[inline]
 pub(super) fn hex(number: u32) -> u64 {
@@ -88,6 +78,7 @@ pub(super) fn hex(number: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::pen::overwrite;
     use proptest::prelude::*;
 
     #[test]
@@ -105,13 +96,10 @@ mod tests {
     }
 
     #[test]
-    fn every_four_digits_and_every_pair_are_written_right() {
+    fn every_four_digits_are_written_right() {
         for number in 0..10_000 {
             let digits = ascii(number * 10_000 + number).to_le_bytes();
             assert_eq!(digits.as_slice(), format!("{number:04}{number:04}").as_bytes());
-        }
-        for number in 0..100 {
-            assert_eq!(ascii_pair(number).to_le_bytes()[..2], *format!("{number:02}").as_bytes());
         }
     }
 
@@ -124,9 +112,9 @@ mod tests {
         #[test]
         fn numbers_are_written_as_the_library_writes_them(wide: u64, shift in 0..64_u32, below in 0..EIGHT) {
             for number in [wide, wide >> shift, below] {
-                let mut out = b"behind ".to_vec();
-                write(&mut out, number);
-                prop_assert_eq!(String::from_utf8(out).unwrap(), format!("behind {number}"));
+                let mut out = Vec::new();
+                overwrite(&mut out, 20, |out| write(out, number));
+                prop_assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
             }
             let text = |word: u64| String::from_utf8(word.to_le_bytes().to_vec()).unwrap();
             prop_assert_eq!(text(ascii(below)), format!("{below:08}"));

@@ -5,135 +5,179 @@ use serde::Serialize;
 
 use super::{
     amount::AmountMinor,
-    digits::{hex, push, write},
+    digits::{hex, write},
+    features::FEATURES,
     flags::Flags,
+    pen::{Pen, overwrite},
     phone::Phone,
     reasons::Reason,
     signals::Signals,
     specials::is_plain,
-    verdict::{Source, Verdict},
+    verdict::{ModelRef, Source, Verdict, Written},
 };
 
 /// Two decimals have so many values from 0 to 1.
 const HUNDREDTHS: f64 = 100.0;
 
-/// Nearly every verdict without features takes less.
-const USUAL_BYTES: usize = 1_024;
+/// Not below what a verdict has besides texts of its own, features and reasons: its fields' names, and the longest of each number.
+const WITHOUT_TEXTS: usize = 1_152;
 
-/// Appends `verdict` as JSON.
+/// An escaped byte takes so many: `\u001f`.
+const ESCAPED: usize = 6;
+
+/// More than a feature or a reason has besides its texts.
+const EACH: usize = 64;
+
+/// Overwrites `out` with `verdict` as JSON.
 pub fn encode(verdict: &Verdict<'_>, out: &mut Vec<u8>) {
-    out.reserve(USUAL_BYTES);
+    overwrite(out, most_bytes(verdict), |out| write_all(verdict, out));
+}
+
+/// Not below the bytes that `verdict` takes.
+fn most_bytes(verdict: &Verdict<'_>) -> usize {
+    let Verdict { transaction_id, institution_id, model, policy_version, maker, source, features, reasons, .. } =
+        verdict;
+    let made = match maker {
+        Some(Written(maker)) => maker.len(),
+        None => ESCAPED * (model.map_or(0, |model| model.name.len() + model.version.len()) + policy_version.len()),
+    };
+    let ids = transaction_id.map_or(0, str::len) + institution_id.map_or(0, str::len) + 2 * source.log.len();
+    let texts: usize = reasons.iter().map(|reason| reason.code.len() + reason.text.len()).sum();
+    let rows = reasons.len() + features.map_or(0, |_| FEATURES);
+    WITHOUT_TEXTS + made + ESCAPED * (ids + texts) + EACH * rows
+}
+
+fn write_all(verdict: &Verdict<'_>, out: &mut Pen<'_>) {
     text_field(out, b"{\"transaction_id\":\"", verdict.transaction_id);
     field(out, b",\"risk_score\":", verdict.risk_score, |out, score| write(out, u64::from(score)));
     quoted_field(out, b",\"risk_level\":\"", verdict.risk_level.map(|level| level.as_str().as_bytes()));
     field(out, b",\"signals\":", verdict.signals, signals);
-    out.extend_from_slice(b",\"recommendation\":\"");
-    out.extend_from_slice(verdict.recommendation.as_str().as_bytes());
-    out.extend_from_slice(b"\",\"processing_time_ms\":");
+    out.put(b",\"recommendation\":\"");
+    out.put_all(verdict.recommendation.as_str().as_bytes());
+    out.put(b"\",\"processing_time_ms\":");
     write(out, verdict.processing_time_ms);
-    out.extend_from_slice(b",\"verdict_id\":\"");
-    out.extend_from_slice(verdict.verdict_id.0.log.as_bytes());
+    out.put(b",\"verdict_id\":\"");
+    out.put_all(verdict.verdict_id.0.log.as_bytes());
     for part in [i64::from(verdict.verdict_id.0.partition), verdict.verdict_id.0.offset] {
-        out.push(b'-');
+        out.put(b"-");
         signed(out, part);
     }
-    out.extend_from_slice(b"\",\"kind\":\"");
-    out.extend_from_slice(verdict.kind.as_str().as_bytes());
-    out.push(b'"');
+    out.put(b"\",\"kind\":\"");
+    out.put_all(verdict.kind.as_str().as_bytes());
+    out.put(b"\"");
     if let Some(original) = verdict.duplicate_of {
-        out.extend_from_slice(b",\"duplicate_of\":");
+        out.put(b",\"duplicate_of\":");
         signed(out, original);
     }
     reasons(out, verdict.reasons);
     quoted_by(out, b",\"phone_number\":\"", verdict.phone_number, |out, phone: Phone| phone.write(out));
     text_field(out, b",\"institution_id\":\"", verdict.institution_id);
     field(out, b",\"amount\":", verdict.amount, amount);
-    quoted_by(out, b",\"currency\":\"", verdict.currency, |out, currency| out.extend_from_slice(&currency.0));
+    quoted_by(out, b",\"currency\":\"", verdict.currency, |out, currency| out.put(&currency.0));
     quoted_by(out, b",\"event_time\":\"", verdict.event_time, |out, at| at.text().write(out));
     quoted_by(out, b",\"decided_at\":\"", Some(verdict.decided_at), |out, at| at.write(out));
-    field(out, b",\"model\":", verdict.model, |out, model| {
-        text_field(out, b"{\"name\":\"", Some(model.name));
-        text_field(out, b",\"version\":\"", Some(model.version));
-        out.push(b'}');
-    });
-    text_field(out, b",\"policy_version\":\"", Some(verdict.policy_version));
+    match verdict.maker {
+        Some(Written(maker)) => out.put_all(maker),
+        None => maker(out, verdict.model, verdict.policy_version),
+    }
     flags(out, verdict.flags);
     source(out, &verdict.source);
     if let Some(features) = &verdict.features {
-        out.extend_from_slice(b",\"features\":");
+        out.put(b",\"features\":");
         by_serde(out, features);
     }
     quoted_by(out, b",\"feature_digest\":\"", verdict.feature_digest, |out, digest| {
-        push(out, hex((digest.0 >> 32) as u32), 8);
-        push(out, hex(digest.0 as u32), 8);
+        out.put(&hex((digest.0 >> 32) as u32).to_le_bytes());
+        out.put(&hex(digest.0 as u32).to_le_bytes());
     });
-    out.extend_from_slice(b",\"schema_version\":");
+    out.put(b",\"schema_version\":");
     write(out, u64::from(verdict.schema_version));
-    out.push(b'}');
+    out.put(b"}");
 }
 
-fn flags(out: &mut Vec<u8>, flags: Flags) {
-    out.extend_from_slice(b",\"flags\":[");
-    for (at, name) in flags.names().enumerate() {
-        out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
-        out.extend_from_slice(name.as_bytes());
-        out.push(b'"');
+/// What a verdict says of the model and the policy, made once for the many verdicts by both: see [`Verdict::maker`].
+pub fn written_maker(model: ModelRef<'_>, policy_version: &str) -> Vec<u8> {
+    let texts = model.name.len() + model.version.len() + policy_version.len();
+    let mut written = Vec::new();
+    overwrite(&mut written, EACH + ESCAPED * texts, |out| maker(out, Some(model), policy_version));
+    written
+}
+
+fn maker(out: &mut Pen<'_>, model: Option<ModelRef<'_>>, policy_version: &str) {
+    field(out, b",\"model\":", model, |out, model| {
+        text_field(out, b"{\"name\":\"", Some(model.name));
+        text_field(out, b",\"version\":\"", Some(model.version));
+        out.put(b"}");
+    });
+    text_field(out, b",\"policy_version\":\"", Some(policy_version));
+}
+
+fn flags(out: &mut Pen<'_>, flags: Flags) {
+    if flags == Flags::default() {
+        return out.put(b",\"flags\":[]");
     }
-    out.push(b']');
+    out.put(b",\"flags\":[");
+    for (at, name) in flags.names().enumerate() {
+        out.put_all(if at == 0 { b"\"" } else { b",\"" });
+        out.put_all(name.as_bytes());
+        out.put(b"\"");
+    }
+    out.put(b"]");
 }
 
-fn source(out: &mut Vec<u8>, source: &Source<'_>) {
-    out.extend_from_slice(b",\"source\":{\"log\":\"");
-    out.extend_from_slice(source.log.as_bytes());
-    out.extend_from_slice(b"\",\"partition\":");
+fn source(out: &mut Pen<'_>, source: &Source<'_>) {
+    out.put(b",\"source\":{\"log\":\"");
+    out.put_all(source.log.as_bytes());
+    out.put(b"\",\"partition\":");
     signed(out, i64::from(source.partition));
-    out.extend_from_slice(b",\"offset\":");
+    out.put(b",\"offset\":");
     signed(out, source.offset);
-    out.extend_from_slice(b",\"previous_offset\":");
+    out.put(b",\"previous_offset\":");
     signed(out, source.previous_offset);
-    out.extend_from_slice(b",\"epoch\":");
+    out.put(b",\"epoch\":");
     signed(out, source.epoch);
-    out.push(b'}');
+    out.put(b"}");
 }
 
-fn signals(out: &mut Vec<u8>, signals: Signals) {
-    out.extend_from_slice(b"{\"velocity\":");
+fn signals(out: &mut Pen<'_>, signals: Signals) {
+    out.put(b"{\"velocity\":");
     hundredths(out, signals.velocity);
-    out.extend_from_slice(b",\"amount_anomaly\":");
+    out.put(b",\"amount_anomaly\":");
     hundredths(out, signals.amount_anomaly);
-    out.extend_from_slice(b",\"device_new\":");
+    out.put(b",\"device_new\":");
     hundredths(out, signals.device_new);
-    out.extend_from_slice(b",\"location_change\":");
+    out.put(b",\"location_change\":");
     hundredths(out, signals.location_change);
-    out.push(b'}');
+    out.put(b"}");
 }
 
-fn reasons(out: &mut Vec<u8>, reasons: &[Reason]) {
-    out.extend_from_slice(b",\"reasons\":[");
+fn reasons(out: &mut Pen<'_>, reasons: &[Reason]) {
+    out.put(b",\"reasons\":[");
     for (at, Reason { code, text, contribution }) in reasons.iter().enumerate() {
         if at > 0 {
-            out.push(b',');
+            out.put(b",");
         }
         text_field(out, b"{\"code\":\"", Some(code));
         text_field(out, b",\"text\":\"", Some(text));
         if let Some(contribution) = contribution {
-            out.extend_from_slice(b",\"contribution\":");
+            out.put(b",\"contribution\":");
             by_serde(out, contribution);
         }
-        out.push(b'}');
+        out.put(b"}");
     }
-    out.push(b']');
+    out.put(b"]");
 }
 
 /// A value from 0 to 1 with two decimals; any other is left to `serde_json`.
-fn hundredths(out: &mut Vec<u8>, value: f64) {
+fn hundredths(out: &mut Pen<'_>, value: f64) {
+    if value.to_bits() == 0 {
+        return out.put(b"0.0");
+    }
     let count = (value * HUNDREDTHS + 0.5) as u8;
     if f64::from(count) / HUNDREDTHS != value || count > 100 || value.is_sign_negative() {
         return by_serde(out, &value);
     }
-    let end = out.len() + if count.is_multiple_of(10) { 3 } else { 4 };
-    out.extend_from_slice(&TEXTS[usize::from(count)]);
-    out.truncate(end);
+    out.put_part(&TEXTS[usize::from(count)], if count.is_multiple_of(10) { 3 } else { 4 });
 }
 
 /// Every hundredth from 0 to 1 with two decimals.
@@ -148,165 +192,79 @@ static TEXTS: [[u8; 4]; 101] = {
 };
 
 /// Minor units as units, without needless decimals.
-fn amount(out: &mut Vec<u8>, amount: AmountMinor) {
+fn amount(out: &mut Pen<'_>, amount: AmountMinor) {
     let Ok(minor) = u64::try_from(amount.0) else { return by_serde(out, &amount) };
     let (units, rest) = (minor / 100, (minor % 100) as u8);
     write(out, units);
     if rest > 0 {
-        out.extend_from_slice(&[b'.', b'0' + rest / 10]);
+        out.put(&[b'.', b'0' + rest / 10]);
         if !rest.is_multiple_of(10) {
-            out.push(b'0' + rest % 10);
+            out.put(&[b'0' + rest % 10]);
         }
     }
 }
 
 /// A field's name has a length that the compiler knows: it is written as words, not copied.
 #[inline(always)]
-fn field<const N: usize, T>(out: &mut Vec<u8>, name: &[u8; N], value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T)) {
-    out.extend_from_slice(name);
+fn field<const N: usize, T>(out: &mut Pen<'_>, name: &[u8; N], value: Option<T>, write: impl FnOnce(&mut Pen<'_>, T)) {
+    out.put(name);
     match value {
         Some(value) => write(out, value),
-        None => out.extend_from_slice(b"null"),
+        None => out.put(b"null"),
     }
 }
 
 /// A text in which nothing needs an escape; the opening quote is the name's last byte.
 #[inline(always)]
-fn quoted_field<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], text: Option<&[u8]>) {
-    quoted_by(out, name, text, |out, text| out.extend_from_slice(text));
+fn quoted_field<const N: usize>(out: &mut Pen<'_>, name: &[u8; N], text: Option<&[u8]>) {
+    quoted_by(out, name, text, |out, text| out.put_all(text));
 }
 
 /// The same of a value that is written letter by letter.
 #[inline(always)]
 fn quoted_by<const N: usize, T>(
-    out: &mut Vec<u8>,
+    out: &mut Pen<'_>,
     name: &[u8; N],
     value: Option<T>,
-    write: impl FnOnce(&mut Vec<u8>, T),
+    write: impl FnOnce(&mut Pen<'_>, T),
 ) {
     match value {
         Some(value) => {
-            out.extend_from_slice(name);
+            out.put(name);
             write(out, value);
-            out.push(b'"');
+            out.put(b"\"");
         }
         None => {
-            out.extend_from_slice(&name[..N - 1]);
-            out.extend_from_slice(b"null");
+            out.put_all(&name[..N - 1]);
+            out.put(b"null");
         }
     }
 }
 
 /// A text that somebody else chose: copied where nothing in it needs an escape. The name is as of [`quoted_field`].
 #[inline(always)]
-fn text_field<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], text: Option<&str>) {
+fn text_field<const N: usize>(out: &mut Pen<'_>, name: &[u8; N], text: Option<&str>) {
     match text {
         Some(text) if !is_plain(text.as_bytes()) => {
-            out.extend_from_slice(&name[..N - 1]);
+            out.put_all(&name[..N - 1]);
             by_serde(out, &text);
         }
         _ => quoted_field(out, name, text.map(str::as_bytes)),
     }
 }
 
-fn signed(out: &mut Vec<u8>, number: i64) {
+fn signed(out: &mut Pen<'_>, number: i64) {
     if number < 0 {
-        out.push(b'-');
+        out.put(b"-");
     }
     write(out, number.unsigned_abs());
 }
 
 #[cold]
-fn by_serde(out: &mut Vec<u8>, value: &impl Serialize) {
-    // Writing to a Vec cannot fail, and no field serialises to an error: keys are strings, numbers finite or null.
+fn by_serde(out: &mut Pen<'_>, value: &impl Serialize) {
+    // Writing into room cannot fail, and no field serialises to an error: keys are strings, numbers finite or null.
     serde_json::to_writer(out, value).expect("a verdict has nothing that JSON cannot hold");
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::domain::{
-        amount::{Currency, MAX_AMOUNT_MINOR},
-        features::Row,
-        policy::decide,
-        time::{EventTimeMs, WallTimeUs},
-        verdict::{Digest, Features, Kind, ModelRef, VerdictId},
-    };
-
-    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
-        let mut out = Vec::new();
-        write(&mut out);
-        String::from_utf8(out).expect("UTF-8")
-    }
-
-    fn by_library(value: &impl Serialize) -> String {
-        serde_json::to_string(value).expect("JSON")
-    }
-
-    #[test]
-    fn every_hundredth_is_written_as_the_library_writes_it() {
-        for value in (0..=100).map(|count| f64::from(count) / 100.0).chain([1.01, 0.123, -0.0, -0.5, 2.6, f64::NAN]) {
-            assert_eq!(written(|out| hundredths(out, value)), by_library(&value));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn an_amount_is_written_as_the_library_writes_it(minor in -5_i64..=MAX_AMOUNT_MINOR, small in 0_i64..100_000) {
-            for amount_minor in [AmountMinor(minor), AmountMinor(small)] {
-                prop_assert_eq!(written(|out| amount(out, amount_minor)), by_library(&amount_minor));
-            }
-        }
-
-        #[test]
-        fn a_verdict_is_written_as_the_library_writes_it(
-            texts in (any::<String>(), "[A-Za-z0-9._:-]{1,64}", ".*"),
-            numbers in (any::<i64>(), any::<i32>(), -1_i64..1_000_000_000_000, any::<u64>()),
-            phone in (any::<bool>(), 10_000_000_u64..1_000_000_000_000_000, any::<[u8; 32]>()),
-            times in (0_i64..253_402_300_800_000, 0_i64..253_402_300_800_000_000),
-            shape in (0_u8..=100, any::<[bool; 8]>(), 0_u8..64, 0_usize..6),
-            row in any::<Row>(),
-            steps in any::<[u8; 4]>(),
-        ) {
-            let ((name, id, note), (wide, partition, offset, digest)) = (texts, numbers);
-            let (score, has, bits, kind) = shape;
-            let decision = decide(score);
-            let mut flags = Flags::default();
-            Flags::ALL.iter().enumerate().for_each(|(at, (flag, _))| flags.set(*flag, bits >> at & 1 == 1));
-            let of = |at: usize| f64::from(steps[at] % 101) / 100.0;
-            let shown = Signals { velocity: of(0), amount_anomaly: of(1), device_new: of(2), location_change: of(3) };
-            let reason = |text: &str, contribution| Reason { code: id.clone().into(), text: text.to_owned().into(), contribution };
-            let reasons = [reason(&note, Some(of(0))), reason(&name, None)];
-            let source = Source { log: "c0ffee01", partition, offset, previous_offset: offset - 1, epoch: wide };
-            let number = if phone.0 { Phone::E164(phone.1) } else { Phone::Subject(phone.2) };
-            let verdict = Verdict {
-                transaction_id: has[0].then_some(&id),
-                risk_score: has[1].then_some(score),
-                risk_level: has[1].then_some(decision.level),
-                signals: has[2].then_some(shown),
-                recommendation: decision.recommendation,
-                processing_time_ms: digest,
-                verdict_id: VerdictId(source),
-                kind: Kind::ALL[kind],
-                duplicate_of: has[3].then_some(wide),
-                reasons: &reasons[..usize::from(steps[0] % 3)],
-                phone_number: has[4].then_some(number),
-                institution_id: has[5].then_some(&name),
-                amount: has[1].then_some(AmountMinor(offset.max(1))),
-                currency: has[1].then_some(Currency::KES),
-                event_time: has[4].then_some(EventTimeMs(times.0)),
-                decided_at: WallTimeUs(times.1).text(),
-                model: has[7].then_some(ModelRef { name: &name, version: &id }),
-                policy_version: &note,
-                flags,
-                source,
-                features: has[3].then_some(Features(&row)),
-                feature_digest: has[7].then_some(Digest(digest)),
-                schema_version: 1,
-            };
-            prop_assert_eq!(written(|out| encode(&verdict, out)), by_library(&verdict));
-        }
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ pub mod hot;
 pub mod identity;
 pub mod invalid;
 pub mod partitioner;
+mod pen;
 pub mod phone;
 pub mod place;
 pub mod policy;

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::digits::{EIGHT, ascii, number};
+use super::{
+    digits::{EIGHT, ascii, number},
+    pen::Pen,
+};
 
 /// A normalised phone. `Display` gives the Kafka key: `+254712345678`, or 64 lower-case hex digits.
 ///
@@ -58,16 +61,14 @@ impl Phone {
             .ok_or_else(|| why_not(text))
     }
 
-    /// Appends the phone as a Kafka key.
+    /// Writes the phone as a Kafka key.
     #[inline]
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Pen<'_>) {
         match self {
-            Self::Subject(_) => out.extend_from_slice(self.key().as_bytes()),
+            Self::Subject(_) => out.put_all(self.key().as_bytes()),
             Self::E164(digits) => {
                 let (text, length) = e164_text(*digits);
-                let end = out.len() + length;
-                out.extend_from_slice(&text.to_le_bytes());
-                out.truncate(end);
+                out.put_part(&text.to_le_bytes(), length);
             }
         }
     }

@@ -55,7 +55,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// Whether no byte is special, eight at a time.
-#[inline]
+#[inline(never)]
 pub(super) fn is_plain(text: &[u8]) -> bool {
     let Some(last) = text.last_chunk::<8>() else {
         return !text.iter().any(|byte| matches!(byte, b'"' | b'\\' | 0..=LAST_CONTROL));

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::digits::{ascii_pair, eight, number};
+use super::{digits::ascii, pen::Pen};
 
 /// One second in milliseconds.
 pub const SECOND_MS: i64 = 1_000;
@@ -47,17 +47,21 @@ impl EventTimeMs {
 /// The common forms, `yyyy-mm-ddThh:mm:ss[.fff]` with `Z` or `±hh:mm`, from 1970 on; all others are left to the library, which
 /// also refuses.
 fn common_ms(text: &[u8]) -> Option<EventTimeMs> {
-    let [y0, y1, y2, y3, b'-', o0, o1, b'-', d0, d1, b'T', h0, h1, b':', m0, m1, b':', s0, s1, rest @ ..] = text else {
-        return None;
-    };
-    let (milliseconds, zone) = match rest {
-        [b'.', f0, f1, f2, zone @ ..] => (number(&[*f0, *f1, *f2])?, zone),
-        zone => (0, zone),
+    let (date, rest) = text.split_first_chunk()?;
+    let (time, rest) = rest.split_first_chunk()?;
+    let (seconds, zone) = match rest.first_chunk::<8>() {
+        Some(eight @ [_, _, _, b'.', ..]) => (u64::from_le_bytes(*eight) & u64::MAX >> 8, &rest[7..]),
+        _ => match rest {
+            [colon, s0, s1, zone @ ..] => (u64::from_le_bytes([*colon, *s0, *s1, b'.', b'0', b'0', b'0', 0]), zone),
+            _ => return None,
+        },
     };
     let ahead_ms = match zone {
         [b'Z'] => 0,
-        [sign @ (b'+' | b'-'), h0, h1, b':', m0, m1] => {
-            let (hours, minutes) = (number(&[*h0, *h1])? as i64, number(&[*m0, *m1])? as i64);
+        [sign @ (b'+' | b'-'), _, _, _, _, _] => {
+            let ahead = u64::from_le_bytes(*text.last_chunk()?) >> 16;
+            let ahead = Digits::of(ahead, &[*sign, b'0', b'0', b':', b'0', b'0', 0, 0])?;
+            let (hours, minutes) = (ahead.pair(1), ahead.pair(4));
             if hours > 23 || minutes > 59 {
                 return None;
             }
@@ -65,16 +69,43 @@ fn common_ms(text: &[u8]) -> Option<EventTimeMs> {
         }
         _ => return None,
     };
-    let date = eight([*y0, *y1, *y2, *y3, *o0, *o1, *d0, *d1])?;
-    let days = days_of((date / 10_000) as u32, (date / 100 % 100) as u32, (date % 100) as u32)?;
-    let time = eight([b'0', b'0', *h0, *h1, *m0, *m1, *s0, *s1])? as i64;
-    let (hour, minute, second) = (time / 10_000, time / 100 % 100, time % 100);
+    let date = Digits::of(u64::from_le_bytes(*date), b"0000-00-")?;
+    let time = Digits::of(u64::from_le_bytes(*time), b"00T00:00")?;
+    let seconds = Digits::of(seconds, b":00.000\0")?;
+    let days = days_of((100 * date.pair(0) + date.pair(2)) as u32, date.pair(5) as u32, time.pair(0) as u32)?;
+    let (hour, minute, second) = (time.pair(3), time.pair(6), seconds.pair(1));
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let ms = days * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + milliseconds as i64 - ahead_ms;
+    // The last digit's neighbour is none: its pair is ten times itself.
+    let milliseconds = 10 * seconds.pair(4) + seconds.pair(6) / 10;
+    let ms = days * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + milliseconds - ahead_ms;
     (ms >= 0).then_some(EventTimeMs(ms))
 }
+
+/// Of eight letters, the value of each pair of digits beside each other: a byte a pair, where its first digit stood.
+struct Digits(u64);
+
+impl Digits {
+    /// Of letters, the first in the lowest byte, that are as in a form, any digit standing where the form has a 0.
+    #[inline(always)]
+    fn of(letters: u64, form: &[u8; 8]) -> Option<Self> {
+        // Digits become their values, and all else becomes 0 where it is as it should be. Nothing goes beyond its byte, unless
+        // a byte is wrong anyhow.
+        let digits = letters ^ u64::from_le_bytes(*form);
+        let most = form.map(|letter| if letter == b'0' { 9 } else { 0 });
+        let beyond = digits.wrapping_add(HALVES - u64::from_le_bytes(most)) | digits;
+        (beyond & !HALVES == 0).then_some(Self(digits * 10 + (digits >> 8)))
+    }
+
+    #[inline(always)]
+    fn pair(&self, at: usize) -> i64 {
+        i64::from(self.0.to_le_bytes()[at])
+    }
+}
+
+/// The greatest value of half a byte's range, in each byte.
+const HALVES: u64 = 0x7f7f_7f7f_7f7f_7f7f;
 
 /// The Julian day of 1970-01-01.
 pub const EPOCH_JULIAN_DAY: i64 = 2_440_588;
@@ -170,20 +201,25 @@ impl TimeText {
         };
         let second = seconds.rem_euclid(DAY_S) as u32;
         let micros = if decimals == 3 { fraction * 1_000 } else { fraction };
+        // Eight digits at a time: yyyymmdd, hhmmssff, and behind four zeros ffff.
+        let date = ascii(u64::from(year * 10_000 + month * 100 + day));
+        let clock = second / 3_600 * 10_000 + second / 60 % 60 * 100 + second % 60;
+        let time = ascii(u64::from(clock * 100 + micros / 10_000));
+        let rest = ascii(u64::from(micros % 10_000)) >> 32;
+        let pair = |digits: u64, from: usize, to: usize| (digits >> (8 * from) & 0xffff) << (8 * to);
         let letter = |letter: u8, at: usize| u64::from(letter) << (8 * at);
-        let pair = |value: u32, at: usize| ascii_pair(value) << (8 * at);
-        let thousandths = pair(micros / 100 % 100, 6);
+        let thousandths = pair(rest, 0, 6);
         // With three decimals the text ends within this pair, and what comes behind is not read.
         let ended = thousandths & letter(u8::MAX, 6) | letter(b'Z', 7);
         let words = [
-            pair(year / 100, 0) | pair(year % 100, 2) | letter(b'-', 4) | pair(month, 5) | letter(b'-', 7),
-            pair(day, 0) | letter(b'T', 2) | pair(second / 3_600, 3) | letter(b':', 5) | pair(second / 60 % 60, 6),
+            date & 0xffff_ffff | letter(b'-', 4) | pair(date, 4, 5) | letter(b'-', 7),
+            pair(date, 6, 0) | letter(b'T', 2) | pair(time, 0, 3) | letter(b':', 5) | pair(time, 2, 6),
             letter(b':', 0)
-                | pair(second % 60, 1)
+                | pair(time, 4, 1)
                 | letter(b'.', 3)
-                | pair(micros / 10_000, 4)
+                | pair(time, 6, 4)
                 | if decimals == 3 { ended } else { thousandths },
-            pair(micros % 100, 0) | letter(b'Z', 2),
+            pair(rest, 2, 0) | letter(b'Z', 2),
         ];
         let mut text = Self { bytes: [0; ROOM], len: 21 + decimals };
         for (to, word) in text.bytes.as_chunks_mut().0.iter_mut().zip(words) {
@@ -192,13 +228,10 @@ impl TimeText {
         text
     }
 
-    /// Appends the text.
+    /// Writes the text.
     #[inline]
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let end = out.len() + self.len;
-        // Word by word, as it was made: a copy of all of it would have to wait for the words.
-        self.bytes.as_chunks::<8>().0.iter().for_each(|word| out.extend_from_slice(word));
-        out.truncate(end);
+    pub(super) fn write(&self, out: &mut Pen<'_>) {
+        out.put_part(&self.bytes, self.len);
     }
 
     /// The text.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::{
-        encode::encode,
+        encode::{encode, written_maker},
         features::{self, FEATURES, Row},
         flags::Flags,
         invalid::Invalid,
@@ -16,7 +16,7 @@ use crate::{
         reasons::{MOST_REASONS, Reason},
         signals::{Ramp, Ramps, Signals},
         time::TimeText,
-        verdict::{Digest, Features, Kind, ModelRef, SCHEMA_VERSION, Source, Verdict, VerdictId},
+        verdict::{Digest, Features, Kind, ModelRef, SCHEMA_VERSION, Source, Verdict, VerdictId, Written},
     },
     model::{evaluate::Score, folder::Model},
 };
@@ -25,6 +25,8 @@ use crate::{
 pub struct Emitter {
     model: Arc<Model>,
     maker: Arc<Maker>,
+    /// What each verdict by this maker says of it.
+    written_maker: Vec<u8>,
     ramps: Ramps,
     with_features: bool,
 }
@@ -59,14 +61,15 @@ impl Emitter {
             model_version: model.version.clone(),
             policy_version: POLICY_VERSION.to_owned(),
         });
+        let written_maker = written_maker(model_ref(&maker), &maker.policy_version);
         let ramps = std::array::from_fn(|at| {
             let [.., most, nearly_all] = model.scaling.features[at].quantiles;
             Ramp { from: most, to: nearly_all.max(most + most.abs().max(1.0) * 0.5) }
         });
-        Self { model, maker, ramps, with_features }
+        Self { model, maker, written_maker, ramps, with_features }
     }
 
-    /// Writes the verdict of a transaction and remembers its decision. `score` is the model's raw score of its row.
+    /// Overwrites `out` with the verdict of a transaction, and remembers its decision. `score` is the model's raw score of its row.
     pub fn judged<'s>(
         &self,
         judged: &Judged<'_>,
@@ -99,15 +102,16 @@ impl Emitter {
             currency: Some(transaction.currency),
             event_time: Some(judged.event_time),
             decided_at: stamp.decided_at,
-            model: Some(ModelRef { name: &maker.model, version: &maker.model_version }),
+            model: Some(model_ref(maker)),
             policy_version: &maker.policy_version,
+            maker: repeated.is_none().then_some(Written(&self.written_maker)),
             flags,
             source: stamp.source,
             features: self.with_features.then_some(Features(judged.row())),
             feature_digest: Some(Digest(features::digest(judged.row()))),
             schema_version: SCHEMA_VERSION,
         };
-        write(&verdict, out);
+        encode(&verdict, out);
         if judged.judgement == Judgement::Scored {
             decisions.remember(judged.offset, decision, &self.maker);
             decisions.note_time(judged.offset, judged.event_time.0);
@@ -115,7 +119,7 @@ impl Emitter {
         Emitted { kind, flags, score: Some(decision.score) }
     }
 
-    /// Writes the verdict of an unreadable record.
+    /// Overwrites `out` with the verdict of an unreadable record.
     pub fn invalid(&self, invalid: &Invalid, misrouted: bool, stamp: &Stamp<'_>, out: &mut Vec<u8>) -> Emitted {
         write_invalid(invalid, misrouted, stamp, out)
     }
@@ -145,7 +149,7 @@ impl Emitter {
     }
 }
 
-/// Writes the verdict of an unreadable record; no model has a part in it.
+/// Overwrites `out` with the verdict of an unreadable record; no model has a part in it.
 pub fn write_invalid(invalid: &Invalid, misrouted: bool, stamp: &Stamp<'_>, out: &mut Vec<u8>) -> Emitted {
     let read = &invalid.read;
     let reasons = [Reason::invalid(invalid)];
@@ -170,14 +174,19 @@ pub fn write_invalid(invalid: &Invalid, misrouted: bool, stamp: &Stamp<'_>, out:
         decided_at: stamp.decided_at,
         model: None,
         policy_version: POLICY_VERSION,
+        maker: None,
         flags,
         source: stamp.source,
         features: None,
         feature_digest: None,
         schema_version: SCHEMA_VERSION,
     };
-    write(&verdict, out);
+    encode(&verdict, out);
     Emitted { kind: Kind::Invalid, flags, score: None }
+}
+
+fn model_ref(maker: &Maker) -> ModelRef<'_> {
+    ModelRef { name: &maker.model, version: &maker.model_version }
 }
 
 /// Kind, decision, the original repeated, and flags. A duplicate whose original's decision is not known any more is
@@ -196,10 +205,4 @@ fn settle(judged: &Judged<'_>, own: Decision, decisions: &Decisions) -> (Kind, D
             }
         },
     }
-}
-
-/// Writes `verdict` as JSON into `out`, which is cleared first.
-fn write(verdict: &Verdict<'_>, out: &mut Vec<u8>) {
-    out.clear();
-    encode(verdict, out);
 }
