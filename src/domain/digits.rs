@@ -33,18 +33,44 @@ pub(super) fn eight(digits: [u8; 8]) -> Option<u64> {
 /// Writes a number's decimal digits.
 #[inline(always)]
 pub(super) fn write(out: &mut Pen<'_>, number: u64) {
-    if number < 10 { out.put(&[b'0' + number as u8]) } else { write_many(out, number) }
+    if number < 10 {
+        out.put(&[b'0' + number as u8]);
+    } else if number < EIGHT {
+        let (digits, length) = few(number);
+        out.put_part(&digits.to_le_bytes(), length);
+    } else {
+        let (digits, length) = many(number);
+        out.put_part(&digits, length);
+    }
 }
 
-fn write_many(out: &mut Pen<'_>, number: u64) {
-    if number < EIGHT {
-        let digits = ascii(number);
-        let zeros = (digits ^ ZEROS).trailing_zeros() / 8;
-        out.put_part(&(digits >> (8 * zeros)).to_le_bytes(), 8 - zeros as usize);
+/// The digits of a number below [`EIGHT`], the first in the lowest byte, and how many they are.
+#[inline(never)]
+fn few(number: u64) -> (u64, usize) {
+    let digits = ascii(number);
+    // A zero has one digit.
+    let zeros = ((digits ^ ZEROS).trailing_zeros() / 8).min(7);
+    (digits >> (8 * zeros), 8 - zeros as usize)
+}
+
+/// The same of any number.
+#[inline(never)]
+fn many(number: u64) -> ([u8; 24], usize) {
+    let (low, rest) = (number % EIGHT, number / EIGHT);
+    let (middle, high) = (rest % EIGHT, rest / EIGHT);
+    let mut digits = [0; 24];
+    let length = if high > 0 {
+        let (first, length) = few(high);
+        digits[..8].copy_from_slice(&first.to_le_bytes());
+        digits[length..length + 8].copy_from_slice(&ascii(middle).to_le_bytes());
+        length + 8
     } else {
-        write(out, number / EIGHT);
-        out.put(&ascii(number % EIGHT).to_le_bytes());
-    }
+        let (first, length) = few(middle);
+        digits[..8].copy_from_slice(&first.to_le_bytes());
+        length
+    };
+    digits[length..length + 8].copy_from_slice(&ascii(low).to_le_bytes());
+    (digits, length + 8)
 }
 
 /// Eight digits are below this.
@@ -113,7 +139,10 @@ mod tests {
         fn numbers_are_written_as_the_library_writes_them(wide: u64, shift in 0..64_u32, below in 0..EIGHT) {
             for number in [wide, wide >> shift, below] {
                 let mut out = Vec::new();
-                overwrite(&mut out, 20, |out| write(out, number));
+                overwrite(&mut out, 20, |mut pen| {
+                    write(&mut pen, number);
+                    pen
+                });
                 prop_assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
             }
             let text = |word: u64| String::from_utf8(word.to_le_bytes().to_vec()).unwrap();

@@ -30,7 +30,7 @@ const EACH: usize = 64;
 
 /// Overwrites `out` with `verdict` as JSON.
 pub fn encode(verdict: &Verdict<'_>, out: &mut Vec<u8>) {
-    overwrite(out, most_bytes(verdict), |out| write_all(verdict, out));
+    overwrite(out, most_bytes(verdict), |pen| write_all(verdict, pen));
 }
 
 /// Not below the bytes that `verdict` takes.
@@ -44,11 +44,12 @@ fn most_bytes(verdict: &Verdict<'_>) -> usize {
     let ids = transaction_id.map_or(0, str::len) + institution_id.map_or(0, str::len) + 2 * source.log.len();
     let texts: usize = reasons.iter().map(|reason| reason.code.len() + reason.text.len()).sum();
     let rows = reasons.len() + features.map_or(0, |_| FEATURES);
-    WITHOUT_TEXTS + made + ESCAPED * (ids + texts) + EACH * rows
+    WITHOUT_TEXTS + made + ids + ESCAPED * texts + EACH * rows
 }
 
-fn write_all(verdict: &Verdict<'_>, out: &mut Pen<'_>) {
-    text_field(out, b"{\"transaction_id\":\"", verdict.transaction_id);
+fn write_all<'r>(verdict: &Verdict<'_>, mut pen: Pen<'r>) -> Pen<'r> {
+    let out = &mut pen;
+    id_field(out, b"{\"transaction_id\":\"", verdict.transaction_id);
     field(out, b",\"risk_score\":", verdict.risk_score, |out, score| write(out, u64::from(score)));
     quoted_field(out, b",\"risk_level\":\"", verdict.risk_level.map(|level| level.as_str().as_bytes()));
     field(out, b",\"signals\":", verdict.signals, signals);
@@ -71,7 +72,7 @@ fn write_all(verdict: &Verdict<'_>, out: &mut Pen<'_>) {
     }
     reasons(out, verdict.reasons);
     quoted_by(out, b",\"phone_number\":\"", verdict.phone_number, |out, phone: Phone| phone.write(out));
-    text_field(out, b",\"institution_id\":\"", verdict.institution_id);
+    id_field(out, b",\"institution_id\":\"", verdict.institution_id);
     field(out, b",\"amount\":", verdict.amount, amount);
     quoted_by(out, b",\"currency\":\"", verdict.currency, |out, currency| out.put(&currency.0));
     quoted_by(out, b",\"event_time\":\"", verdict.event_time, |out, at| at.text().write(out));
@@ -93,13 +94,17 @@ fn write_all(verdict: &Verdict<'_>, out: &mut Pen<'_>) {
     out.put(b",\"schema_version\":");
     write(out, u64::from(verdict.schema_version));
     out.put(b"}");
+    pen
 }
 
 /// What a verdict says of the model and the policy, made once for the many verdicts by both: see [`Verdict::maker`].
 pub fn written_maker(model: ModelRef<'_>, policy_version: &str) -> Vec<u8> {
     let texts = model.name.len() + model.version.len() + policy_version.len();
     let mut written = Vec::new();
-    overwrite(&mut written, EACH + ESCAPED * texts, |out| maker(out, Some(model), policy_version));
+    overwrite(&mut written, EACH + ESCAPED * texts, |mut pen| {
+        maker(&mut pen, Some(model), policy_version);
+        pen
+    });
     written
 }
 
@@ -112,6 +117,7 @@ fn maker(out: &mut Pen<'_>, model: Option<ModelRef<'_>>, policy_version: &str) {
     text_field(out, b",\"policy_version\":\"", Some(policy_version));
 }
 
+#[inline(always)]
 fn flags(out: &mut Pen<'_>, flags: Flags) {
     if flags == Flags::default() {
         return out.put(b",\"flags\":[]");
@@ -125,6 +131,7 @@ fn flags(out: &mut Pen<'_>, flags: Flags) {
     out.put(b"]");
 }
 
+#[inline(always)]
 fn source(out: &mut Pen<'_>, source: &Source<'_>) {
     out.put(b",\"source\":{\"log\":\"");
     out.put_all(source.log.as_bytes());
@@ -139,6 +146,7 @@ fn source(out: &mut Pen<'_>, source: &Source<'_>) {
     out.put(b"}");
 }
 
+#[inline(always)]
 fn signals(out: &mut Pen<'_>, signals: Signals) {
     out.put(b"{\"velocity\":");
     hundredths(out, signals.velocity);
@@ -151,6 +159,7 @@ fn signals(out: &mut Pen<'_>, signals: Signals) {
     out.put(b"}");
 }
 
+#[inline(always)]
 fn reasons(out: &mut Pen<'_>, reasons: &[Reason]) {
     out.put(b",\"reasons\":[");
     for (at, Reason { code, text, contribution }) in reasons.iter().enumerate() {
@@ -169,6 +178,7 @@ fn reasons(out: &mut Pen<'_>, reasons: &[Reason]) {
 }
 
 /// A value from 0 to 1 with two decimals; any other is left to `serde_json`.
+#[inline(always)]
 fn hundredths(out: &mut Pen<'_>, value: f64) {
     if value.to_bits() == 0 {
         return out.put(b"0.0");
@@ -192,6 +202,7 @@ static TEXTS: [[u8; 4]; 101] = {
 };
 
 /// Minor units as units, without needless decimals.
+#[inline(always)]
 fn amount(out: &mut Pen<'_>, amount: AmountMinor) {
     let Ok(minor) = u64::try_from(amount.0) else { return by_serde(out, &amount) };
     let (units, rest) = (minor / 100, (minor % 100) as u8);
@@ -241,6 +252,13 @@ fn quoted_by<const N: usize, T>(
     }
 }
 
+/// An identifier: none of its letters needs an escape.
+#[inline(always)]
+fn id_field<const N: usize>(out: &mut Pen<'_>, name: &[u8; N], id: Option<&str>) {
+    debug_assert!(id.is_none_or(|id| is_plain(id.as_bytes())), "an identifier has letters of identifiers alone");
+    quoted_field(out, name, id.map(str::as_bytes));
+}
+
 /// A text that somebody else chose: copied where nothing in it needs an escape. The name is as of [`quoted_field`].
 #[inline(always)]
 fn text_field<const N: usize>(out: &mut Pen<'_>, name: &[u8; N], text: Option<&str>) {
@@ -253,6 +271,7 @@ fn text_field<const N: usize>(out: &mut Pen<'_>, name: &[u8; N], text: Option<&s
     }
 }
 
+#[inline(always)]
 fn signed(out: &mut Pen<'_>, number: i64) {
     if number < 0 {
         out.put(b"-");
@@ -260,10 +279,15 @@ fn signed(out: &mut Pen<'_>, number: i64) {
     write(out, number.unsigned_abs());
 }
 
-#[cold]
 fn by_serde(out: &mut Pen<'_>, value: &impl Serialize) {
-    // Writing into room cannot fail, and no field serialises to an error: keys are strings, numbers finite or null.
-    serde_json::to_writer(out, value).expect("a verdict has nothing that JSON cannot hold");
+    out.put_all(&serialized(value));
+}
+
+/// It is not told of the pen.
+#[cold]
+fn serialized(value: &impl Serialize) -> Vec<u8> {
+    // No field serialises to an error: keys are strings, numbers finite or null.
+    serde_json::to_vec(value).expect("a verdict has nothing that JSON cannot hold")
 }
 
 #[cfg(test)]

@@ -91,10 +91,6 @@ pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
 
 /// XXH3-64 over the row's 24 little-endian f64 (NaN as the canonical quiet NaN), as 16 hex digits in the verdict.
 pub fn digest(row: &Row) -> u64 {
-    let mut bytes = [0_u8; FEATURES * 8];
-    for (slot, value) in bytes.chunks_exact_mut(8).zip(row) {
-        let canonical = if value.is_nan() { f64::NAN } else { *value };
-        slot.copy_from_slice(&canonical.to_bits().to_le_bytes());
-    }
-    xxhash_rust::xxh3::xxh3_64(&bytes)
+    let canonical = row.map(|value| if value.is_nan() { f64::NAN } else { value }.to_le_bytes());
+    xxhash_rust::xxh3::xxh3_64(canonical.as_flattened())
 }

@@ -1,29 +1,28 @@
 //! Room for a whole text, made once, into which its pieces are written one behind the other: none of them has to ask for more.
 
-use std::io;
-
-/// Writes into the room that is left.
+/// Writes into the room that is left. Whoever writes much has a pen of its own, and hands it back: then it stays in registers, where
+/// one that is shared would be kept in memory, and be waited for at every piece.
 pub(super) struct Pen<'r> {
     left: &'r mut [u8],
 }
 
+/// The longest array of which a part is written: it is written whole.
+const MOST_OF_A_PART: usize = 32;
+
 /// Why a piece may be taken to fit.
 const ENOUGH: &str = "the room was made for all pieces";
 
-/// Overwrites `out` with what `write` writes, in at most `most` bytes and seven more.
+/// Overwrites `out` with what `write` writes: at most `most` bytes.
 ///
 /// # Panics
-/// It writes more.
-pub(super) fn overwrite(out: &mut Vec<u8>, most: usize, write: impl FnOnce(&mut Pen<'_>)) {
-    // A word is written whole, whatever of it is meant.
-    let room = most + size_of::<u64>() - 1;
+/// They are more.
+pub(super) fn overwrite(out: &mut Vec<u8>, most: usize, write: impl for<'r> FnOnce(Pen<'r>) -> Pen<'r>) {
+    let room = most + MOST_OF_A_PART;
     if out.len() < room {
         out.resize(room, 0);
     }
     let whole = out.len();
-    let mut pen = Pen::new(out);
-    write(&mut pen);
-    let left = pen.left.len();
+    let left = write(Pen::new(out)).left.len();
     out.truncate(whole - left);
 }
 
@@ -61,19 +60,9 @@ impl<'r> Pen<'r> {
     /// Writes the first `length` bytes of an array.
     #[inline(always)]
     pub(super) fn put_part<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
+        const { assert!(N <= MOST_OF_A_PART) };
         let left = std::mem::take(&mut self.left);
         *left.first_chunk_mut().expect(ENOUGH) = *bytes;
         self.left = left.get_mut(length..).expect(ENOUGH);
-    }
-}
-
-impl io::Write for Pen<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.put_all(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -77,6 +77,7 @@ impl Serialize for Source<'_> {
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields are those of schemas/verdict.schema.json, which describes each")]
 pub struct Verdict<'a> {
+    /// Of the letters that identifiers have, as the institution's is: none needs an escape.
     pub transaction_id: Option<&'a str>,
     pub risk_score: Option<u8>,
     pub risk_level: Option<RiskLevel>,

@@ -153,8 +153,10 @@ impl Decisions {
 
     fn maker_index(&mut self, maker: &Arc<Maker>) -> Option<usize> {
         if let Some(index) = self.makers.iter().rposition(|known| known == maker) {
-            // The next time it is the very one, and its texts are not compared.
-            self.makers[index].clone_from(maker);
+            if !Arc::ptr_eq(&self.makers[index], maker) {
+                // The next time it is the very one, and its texts are not compared.
+                self.makers[index].clone_from(maker);
+            }
             return Some(index);
         }
         if self.makers.len() < MOST_MAKERS - 1 {

@@ -5,6 +5,8 @@
 //! nested value it has serde_json skip. So it can be slow to accept, never wrong. Not a JSON parser: it does not say what is
 //! wrong, and its input is UTF-8 already.
 
+use std::cell::Cell;
+
 use serde_json::value::RawValue;
 
 use super::{
@@ -25,157 +27,139 @@ pub(super) fn scan<'a>(text: &'a str, tokens: &mut Tokens<'a>, habits: &mut Habi
 }
 
 fn scan_marked<'a>(text: &'a str, marks: &[u64], tokens: &mut Tokens<'a>, habits: &mut Habits) -> Option<()> {
-    let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0, marks, escaped: false };
-    let mut before = Before::NONE;
+    let object = Object { text, bytes: text.as_bytes(), marks, escaped: Cell::new(false) };
+    // The place goes from rule to rule as a value, for one in memory would be waited for at each.
+    let (mut at, mut before) = (0, Before::NONE);
     loop {
-        let known = habits.recall(before, cursor.rest());
+        let known = habits.recall(before, object.bytes.get(at..).unwrap_or_default());
         let next = match known {
             Some((next, length)) => {
-                cursor.at += length;
+                at += length;
                 next
             }
             None => {
-                let start = cursor.at;
-                let Some(next) = cursor.next(before)? else { break };
-                habits.remember(before, &cursor.bytes[start..], cursor.at - start, next);
+                let start = at;
+                let next;
+                (next, at) = object.next(before, start)?;
+                let Some(next) = next else { break };
+                habits.remember(before, &object.bytes[start..], at - start, next);
                 next
             }
         };
-        let raw = if next.in_text { cursor.text_value()? } else { cursor.value()? };
+        let (start, end) = if next.in_text { (at - 1, object.text_end(at)?) } else { object.value(at)? };
         if let Some(field) = next.field {
-            tokens.insert(field, raw);
+            tokens.insert(field, object.cut(start, end)?);
         }
-        before = Before::of(next.field);
+        (at, before) = (end, Before::of(next.field));
     }
-    tokens.escaped = cursor.escaped;
-    (cursor.at == text.len()).then_some(())
+    tokens.escaped = object.escaped.get();
+    (at == text.len()).then_some(())
 }
 
-struct Cursor<'a, 'm> {
+/// An object's text. Every rule takes the place where something begins, and tells where it ends.
+struct Object<'a, 'm> {
     text: &'a str,
     bytes: &'a [u8],
-    at: usize,
     /// Which bytes are special.
     marks: &'m [u64],
     /// Whether a backslash was met.
-    escaped: bool,
+    escaped: Cell<bool>,
 }
 
-impl<'a> Cursor<'a, '_> {
+impl<'a> Object<'a, '_> {
+    /// The byte at a place; 0, which no rule below expects, at the end.
     #[inline(always)]
-    fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
+    fn peek(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or(0)
     }
 
-    /// The next byte; 0, which no rule below expects, at the end.
     #[inline(always)]
-    fn peek(&self) -> u8 {
-        self.bytes.get(self.at).copied().unwrap_or(0)
+    fn expect(&self, at: usize, byte: u8) -> Option<usize> {
+        (self.peek(at) == byte).then_some(at + 1)
     }
 
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.peek() == byte).then(|| self.at += 1)
-    }
-
-    fn blanks(&mut self) {
-        while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
-            self.at += 1;
+    #[inline(always)]
+    fn blanks(&self, mut at: usize) -> usize {
+        while matches!(self.peek(at), b' ' | b'\t' | b'\n' | b'\r') {
+            at += 1;
         }
+        at
     }
 
-    /// The text from `start` on; every caller begins and stops beside ASCII.
+    /// The text between two places, both beside ASCII: every rule begins and ends there.
     #[inline(always)]
-    fn since(&self, start: usize) -> Option<&'a str> {
-        debug_assert!(self.text.is_char_boundary(start) && self.text.is_char_boundary(self.at));
+    fn cut(&self, start: usize, end: usize) -> Option<&'a str> {
+        debug_assert!(self.text.is_char_boundary(start) && self.text.is_char_boundary(end));
         // SAFETY: between bytes of ASCII, UTF-8 is cut into UTF-8.
-        self.bytes.get(start..self.at).map(|bytes| unsafe { std::str::from_utf8_unchecked(bytes) })
+        self.bytes.get(start..end).map(|bytes| unsafe { std::str::from_utf8_unchecked(bytes) })
     }
 
-    /// Moves to the first quote, backslash or control character, or to the end. Strings are short: a search of its own for
+    /// The first quote, backslash or control character from a place on, or the end. Strings are short: a search of its own for
     /// each would be mispredicted at every end.
     #[inline(always)]
-    fn plain(&mut self) {
-        while let Some(marks) = self.marks.get(self.at / BLOCK) {
-            let rest = marks >> (self.at % BLOCK);
+    fn plain(&self, mut at: usize) -> usize {
+        while let Some(marks) = self.marks.get(at / BLOCK) {
+            let rest = marks >> (at % BLOCK);
             if rest != 0 {
-                self.at += rest.trailing_zeros() as usize;
-                return;
+                return at + rest.trailing_zeros() as usize;
             }
-            self.at = (self.at / BLOCK + 1) * BLOCK;
+            at = (at / BLOCK + 1) * BLOCK;
         }
+        at
     }
 
-    /// Moves to the next value, or into it where it is a string; `None` inside where the object ends instead.
+    /// What comes next, and where its value begins, or goes on where it is a string; `None` inside where the object ends instead.
     #[inline(never)]
-    fn next(&mut self, before: Before) -> Option<Option<Next>> {
-        self.blanks();
+    fn next(&self, before: Before, at: usize) -> Option<(Option<Next>, usize)> {
+        let mut at = self.blanks(at);
         let first = before == Before::NONE;
         if first {
-            self.expect(b'{')?;
-            self.blanks();
+            at = self.blanks(self.expect(at, b'{')?);
         }
-        if self.peek() == b'}' {
-            self.at += 1;
-            self.blanks();
-            return Some(None);
+        if self.peek(at) == b'}' {
+            return Some((None, self.blanks(at + 1)));
         }
         if !first {
-            self.expect(b',')?;
-            self.blanks();
+            at = self.blanks(self.expect(at, b',')?);
         }
-        let field = self.key()?;
-        self.blanks();
-        self.expect(b':')?;
-        self.blanks();
-        let in_text = self.expect(b'"').is_some();
-        Some(Some(Next { field, in_text }))
+        let (field, end) = self.key(at)?;
+        let at = self.blanks(self.expect(self.blanks(end), b':')?);
+        let text = self.expect(at, b'"');
+        Some((Some(Next { field, in_text: text.is_some() }), text.unwrap_or(at)))
     }
 
     /// A key, as the field it names where it names one.
-    fn key(&mut self) -> Option<Option<Field>> {
-        self.expect(b'"')?;
-        let start = self.at;
-        self.plain();
-        let field = names::field(self.bytes, start, self.at);
-        self.expect(b'"')?;
-        Some(field)
+    fn key(&self, at: usize) -> Option<(Option<Field>, usize)> {
+        let start = self.expect(at, b'"')?;
+        let end = self.plain(start);
+        let field = names::field(self.bytes, start, end);
+        Some((field, self.expect(end, b'"')?))
     }
 
-    /// A value, mostly one that is no string.
-    fn value(&mut self) -> Option<&'a str> {
-        let start = self.at;
-        match self.peek() {
-            b'"' => {
-                self.at += 1;
-                return self.text_value();
-            }
-            b'-' | b'0'..=b'9' => self.number()?,
+    /// Where a value begins and ends that mostly is no string.
+    fn value(&self, at: usize) -> Option<(usize, usize)> {
+        let end = match self.peek(at) {
+            b'"' => self.text_end(at + 1)?,
+            b'-' | b'0'..=b'9' => self.number(at)?,
             // What was recalled may end before blanks that were not there the last time.
-            b' ' | b'\t' | b'\n' | b'\r' => {
-                self.blanks();
-                return self.value();
-            }
-            b't' => self.literal(b"true")?,
-            b'f' => self.literal(b"false")?,
-            b'n' => self.literal(b"null")?,
-            b'{' | b'[' => self.nested()?,
+            b' ' | b'\t' | b'\n' | b'\r' => return self.value(self.blanks(at)),
+            b't' => self.literal(at, b"true")?,
+            b'f' => self.literal(at, b"false")?,
+            b'n' => self.literal(at, b"null")?,
+            b'{' | b'[' => self.nested(at)?,
             _ => return None,
-        }
-        self.since(start)
+        };
+        Some((at, end))
     }
 
-    /// A string, from behind its first quote on.
+    /// Where a string ends, from behind its first quote on.
     #[inline(always)]
-    fn text_value(&mut self) -> Option<&'a str> {
-        let start = self.at - 1;
+    fn text_end(&self, mut at: usize) -> Option<usize> {
         loop {
-            self.plain();
-            match self.peek() {
-                b'"' => {
-                    self.at += 1;
-                    return self.since(start);
-                }
-                b'\\' => self.escape()?,
+            at = self.plain(at);
+            match self.peek(at) {
+                b'"' => return Some(at + 1),
+                b'\\' => at = self.escape(at)?,
                 _ => return None,
             }
         }
@@ -183,64 +167,55 @@ impl<'a> Cursor<'a, '_> {
 
     /// The grammar of an escape; what it stands for is judged when the field is read.
     #[cold]
-    fn escape(&mut self) -> Option<()> {
-        self.escaped = true;
-        self.at += 1;
-        let letter = self.peek();
-        self.at += 1;
-        match letter {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
+    fn escape(&self, at: usize) -> Option<usize> {
+        self.escaped.set(true);
+        match self.peek(at + 1) {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 2),
             b'u' => {
-                let digits = self.bytes.get(self.at..self.at + 4)?;
-                self.at += 4;
-                digits.iter().all(u8::is_ascii_hexdigit).then_some(())
+                let digits = self.bytes.get(at + 2..at + 6)?;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(at + 6)
             }
             _ => None,
         }
     }
 
-    fn number(&mut self) -> Option<()> {
-        if self.peek() == b'-' {
-            self.at += 1;
+    fn number(&self, mut at: usize) -> Option<usize> {
+        if self.peek(at) == b'-' {
+            at += 1;
         }
-        if self.peek() == b'0' {
-            self.at += 1;
-        } else {
-            self.digits()?;
+        at = if self.peek(at) == b'0' { at + 1 } else { self.digits(at)? };
+        if self.peek(at) == b'.' {
+            at = self.digits(at + 1)?;
         }
-        if self.peek() == b'.' {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), b'e' | b'E') {
-            self.at += 1;
-            if matches!(self.peek(), b'+' | b'-') {
-                self.at += 1;
+        if matches!(self.peek(at), b'e' | b'E') {
+            at += 1;
+            if matches!(self.peek(at), b'+' | b'-') {
+                at += 1;
             }
-            self.digits()?;
+            at = self.digits(at)?;
         }
-        Some(())
+        Some(at)
     }
 
     #[inline(always)]
-    fn digits(&mut self) -> Option<()> {
-        let rest = self.bytes.get(self.at..)?;
+    fn digits(&self, at: usize) -> Option<usize> {
+        let rest = self.bytes.get(at..)?;
         let digits = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-        self.at += digits;
-        (digits > 0).then_some(())
+        (digits > 0).then_some(at + digits)
     }
 
     #[cold]
-    fn nested(&mut self) -> Option<()> {
-        let rest = self.text.get(self.at..)?;
+    fn nested(&self, at: usize) -> Option<usize> {
+        let rest = self.text.get(at..)?;
         let skipped = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>().next()?.ok()?.get();
-        self.at += skipped.len();
-        self.escaped |= skipped.contains('\\');
-        (!nests_too_deep(skipped, MAX_DEPTH - 1)).then_some(())
+        if skipped.contains('\\') {
+            self.escaped.set(true);
+        }
+        (!nests_too_deep(skipped, MAX_DEPTH - 1)).then_some(at + skipped.len())
     }
 
-    fn literal(&mut self, word: &[u8]) -> Option<()> {
-        self.bytes[self.at..].starts_with(word).then(|| self.at += word.len())
+    fn literal(&self, at: usize, word: &[u8]) -> Option<usize> {
+        self.bytes[at..].starts_with(word).then_some(at + word.len())
     }
 }
 
@@ -254,9 +229,7 @@ mod tests {
             let text = std::str::from_utf8(bytes).expect("ASCII");
             let mut marks = Vec::new();
             mark(bytes, &mut marks);
-            let mut cursor = Cursor { text, bytes, at, marks: &marks, escaped: false };
-            cursor.plain();
-            cursor.at
+            Object { text, bytes, marks: &marks, escaped: Cell::new(false) }.plain(at)
         };
         for special in (0..0x20).chain([b'"', b'\\']) {
             for length in 0..3 * BLOCK {
