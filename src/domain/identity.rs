@@ -54,6 +54,11 @@ impl Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject([u64; 3]);
 
+impl Subject {
+    /// No phone is it: numbers do not begin with 0.
+    pub const NOBODY: Self = Self([0; 3]);
+}
+
 /// The identities of one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identities {

@@ -74,23 +74,25 @@ impl Phone {
     }
 
     /// The phone as a Kafka key, without allocation.
+    #[inline]
     pub fn key(&self) -> PhoneKey {
-        let mut key = PhoneKey { bytes: [0; SUBJECT_DIGITS], length: SUBJECT_DIGITS };
         match self {
-            Self::Subject(subject) => {
-                for (pair, byte) in key.bytes.chunks_exact_mut(2).zip(subject) {
-                    pair[0] = HEX[usize::from(byte >> 4)];
-                    pair[1] = HEX[usize::from(byte & 15)];
-                }
-            }
             Self::E164(digits) => {
                 let (text, length) = e164_text(*digits);
-                key.bytes[..16].copy_from_slice(&text.to_le_bytes());
-                key.length = length;
+                PhoneKey(Key::Number(text.to_le_bytes(), length))
             }
+            Self::Subject(subject) => PhoneKey(Key::Subject(hex(subject))),
         }
-        key
     }
+}
+
+#[inline(never)]
+fn hex(subject: &[u8; SUBJECT_DIGITS / 2]) -> [u8; SUBJECT_DIGITS] {
+    let mut digits = [0; SUBJECT_DIGITS];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(subject) {
+        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+    }
+    digits
 }
 
 /// A number's key, its first letter in the lowest byte, and how long it is.
@@ -106,9 +108,13 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A phone's Kafka key on the stack: `+254712345678`, or 64 lower-case hex digits.
 #[derive(Clone, Copy)]
-pub struct PhoneKey {
-    bytes: [u8; SUBJECT_DIGITS],
-    length: usize,
+pub struct PhoneKey(Key);
+
+#[derive(Clone, Copy)]
+enum Key {
+    /// With its sign, and so long.
+    Number([u8; 16], usize),
+    Subject([u8; SUBJECT_DIGITS]),
 }
 
 impl fmt::Debug for PhoneKey {
@@ -119,8 +125,12 @@ impl fmt::Debug for PhoneKey {
 
 impl PhoneKey {
     /// The key's bytes, all ASCII.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        match &self.0 {
+            Key::Number(text, length) => &text[..*length],
+            Key::Subject(digits) => digits,
+        }
     }
 }
 

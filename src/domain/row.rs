@@ -33,23 +33,24 @@ pub fn log_amount(minor: i64) -> f64 {
     libm::log1p(minor as f64 / 100.0)
 }
 
-/// Computes the row. `profile` is `None` where the phone has none yet, or none that can be relied on; with it comes what it
+/// Overwrites the row. `profile` is `None` where the phone has none yet, or none that can be relied on; with it comes what it
 /// knows of the event.
 pub fn compute(
+    row: &mut Row,
     transaction: &Transaction<'_>,
     event: &Event,
     geo: Option<GeoPoint>,
     windows: &Windows,
     profile: Option<(&Profile, &Recognised)>,
     rules: &Rules,
-) -> Row {
-    let mut row = [f64::NAN; FEATURES];
+) {
+    *row = [f64::NAN; FEATURES];
     let home = transaction.currency == rules.home_currency;
     if home {
         row[f::LOG_AMOUNT] = log_amount(transaction.amount.0);
     }
-    velocity(&mut row, windows);
-    calendar(&mut row, event.t + rules.utc_offset_ms);
+    velocity(row, windows);
+    calendar(row, event.t + rules.utc_offset_ms);
     if let Some(kind) = transaction.transaction_type {
         row[f::TYPE] = f64::from(kind.code());
     }
@@ -58,16 +59,15 @@ pub fn compute(
     }
     if let Some((profile, recognised)) = profile {
         if home && profile.amounts.count > 0 {
-            amounts(&mut row, transaction.amount.0, profile);
+            amounts(row, transaction.amount.0, profile);
         }
-        habits(&mut row, event, geo, profile, recognised);
+        habits(row, event, geo, profile, recognised);
     }
     if let Some(opened) =
         transaction.account_opened_at.map(|at| at.0).or(profile.map(|(profile, _)| profile.first_seen))
     {
         row[f::ACCOUNT_AGE] = (event.t - opened) as f64 / DAY_MS as f64;
     }
-    row
 }
 
 fn velocity(row: &mut Row, windows: &Windows) {

@@ -120,7 +120,9 @@ impl Partition {
     /// The first part of [`Partition::step`], which neither asks nor changes the state: any number of records may be read ahead.
     pub fn read<'a>(&mut self, record: &Record<'a>) -> Read<'a> {
         let decoded = decode_by(&mut self.habits, record, &self.rules);
-        Read(decoded.map(|transaction| self.unjudged(record.offset, transaction)))
+        // Told before the transaction is moved: bytes written one by one are waited for when they are copied together at once.
+        let met = decoded.as_ref().map_or(Met::NOBODY, |transaction| self.meet(transaction));
+        Read(decoded.map(|transaction| Judged::unjudged(record.offset, transaction, met)))
     }
 
     /// Looks for the history that a record is about to meet. Never shows in any result.
@@ -154,14 +156,16 @@ impl Partition {
 
     /// [`Partition::step`] without its decoding, to be measured apart: `transaction` is what `record` decodes to.
     pub fn step_decoded<'a>(&mut self, transaction: Transaction<'a>, record: &Record<'_>) -> Box<Judged<'a>> {
-        let unjudged = self.unjudged(record.offset, transaction);
+        let met = self.meet(&transaction);
+        let unjudged = Judged::unjudged(record.offset, transaction, met);
         self.judge(unjudged, record.timestamp_ms)
     }
 
     fn judge<'a>(&mut self, mut judged: Box<Judged<'a>>, timestamp_ms: Option<i64>) -> Box<Judged<'a>> {
         self.next = judged.offset + 1;
         let arrival = self.arrive(&judged, timestamp_ms);
-        let transaction = &judged.transaction;
+        let Judged { transaction, row, .. } = &mut *judged;
+        let transaction = &*transaction;
         let mut flags = Flags::default();
         flags.set(Flags::TIME_ADJUSTED, arrival.event.t != transaction.timestamp.0);
         flags.set(Flags::FOREIGN_CURRENCY, transaction.currency != self.rules.home_currency);
@@ -183,7 +187,7 @@ impl Partition {
         flags.set(Flags::SATURATED, observed.saturated);
         let recognised = profile.map(|profile| profile.recognise(&event.ids));
         let reliable = profile.zip(recognised.as_ref()).filter(|_| profiles_complete);
-        judged.row = row::compute(transaction, event, arrival.met.geo, &observed.windows, reliable, rules);
+        row::compute(row, transaction, event, arrival.met.geo, &observed.windows, reliable, rules);
         (judged.event_time, judged.judgement, judged.flags) = (EventTimeMs(event.t), judgement, flags);
         if judgement == Judgement::Scored {
             // The row has the log amount wherever the amount enters sums and means.
@@ -237,18 +241,17 @@ impl Partition {
 
     /// Hashes the identities.
     #[inline(always)]
-    fn unjudged<'a>(&self, offset: i64, transaction: Transaction<'a>) -> Box<Judged<'a>> {
+    fn meet(&self, transaction: &Transaction<'_>) -> Met {
         let mut room = place::room();
         let folded = transaction.location.as_deref().map(|name| place::fold(name, &mut room));
         let log = &self.place.log;
         let institution = transaction.institution_id.as_deref().filter(|_| self.rules.scope == Scope::Institution);
-        let met = Met {
-            ids: log.identities(&transaction, folded.as_deref()),
+        Met {
+            ids: log.identities(transaction, folded.as_deref()),
             geo: transaction.geo.or_else(|| folded.as_deref().and_then(place::lookup)),
             subject: log.subject(transaction.phone, institution),
             hint: None,
-        };
-        Judged::unjudged(offset, transaction, met)
+        }
     }
 
     /// Clamps the time and raises the watermark.

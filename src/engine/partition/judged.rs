@@ -3,7 +3,7 @@
 use crate::domain::{
     features::{FEATURES, Row},
     flags::Flags,
-    identity::{Identities, Subject},
+    identity::{Identities, Identity, Subject},
     invalid::Invalid,
     place::GeoPoint,
     time::EventTimeMs,
@@ -46,6 +46,21 @@ pub(super) struct Met {
     pub(super) subject: Subject,
     /// Where its phone's history likely is.
     pub(super) hint: Option<Found>,
+}
+
+impl Met {
+    /// Whom a record meets that is no transaction.
+    pub(super) const NOBODY: Self = Self {
+        ids: Identities {
+            transaction: Identity::ABSENT,
+            counterparty: Identity::ABSENT,
+            device: Identity::ABSENT,
+            place: Identity::ABSENT,
+        },
+        geo: None,
+        subject: Subject::NOBODY,
+        hint: None,
+    };
 }
 
 /// What a transaction is to its windows.
