@@ -7,7 +7,6 @@ use bytes::{Buf, BufMut};
 use siphasher::{sip::SipHasher13, sip128};
 
 use super::{
-    pen::Pen,
     phone::Phone,
     stored::{Damaged, Stored},
     transaction::{Counterparty, CounterpartyId, Transaction},
@@ -160,9 +159,12 @@ fn join<'a>(text: &'a mut [u8; AT_ONCE], head: &[u8; 2], parts: &[&[u8]]) -> Opt
     if length > AT_ONCE {
         return None;
     }
-    let mut pen = Pen::new(text);
-    pen.put(head);
-    parts.iter().for_each(|part| pen.put_all(part));
+    text[..head.len()].copy_from_slice(head);
+    let mut at = head.len();
+    for part in parts {
+        text[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
     Some(&text[..length])
 }
 

@@ -140,20 +140,25 @@ const DAY_S: i64 = DAY_MS / SECOND_MS;
 const DAYS_TO_EPOCH: i64 = 719_468;
 const DAYS_OF_ERA: i64 = 146_097;
 
-/// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01 (H. Hinnant, "chrono-Compatible
-/// Low-Level Date Algorithms", 2013); `None` outside the years 0 to 9999.
+/// Days after 0000-03-01 that are more than the years to 9999 have.
+const DAYS_OF_ALL_YEARS: i64 = 10_000 * 366;
+
+/// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01 (C. Neri and L. Schneider, "Euclidean affine
+/// functions and their application to calendar algorithms", 2022); `None` outside the years 0 to 9999.
 pub fn civil(days: i64) -> Option<(u32, u32, u32)> {
-    let from_march = days.checked_add(DAYS_TO_EPOCH)?;
-    let era = from_march.div_euclid(DAYS_OF_ERA);
-    let day_of_era = from_march.rem_euclid(DAYS_OF_ERA) as u32;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // The year 0 begins before March: an era is added, and its years taken away again.
+    let from_march = days.checked_add(DAYS_TO_EPOCH).filter(|days| *days < DAYS_OF_ALL_YEARS)? + DAYS_OF_ERA;
+    let quarters = 4 * u32::try_from(from_march).ok()? + 3;
+    let (century, rest) = (quarters / DAYS_OF_ERA as u32, (quarters % DAYS_OF_ERA as u32) | 3);
+    // A division by 1,461, the quarter days of a year, whose remainder comes with it.
+    let years = 2_939_745 * u64::from(rest);
+    let (year, day_of_year) = ((years >> 32) as u32, years as u32 / 2_939_745 / 4);
     // Months from March on: 153 days are five of them.
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = u32::try_from(era * 400 + i64::from(year_of_era) + next).ok()?;
-    (year <= 9_999).then_some((year, month, day))
+    let months = 2_141 * day_of_year + 197_913;
+    let (month, day) = (months >> 16, (months & 0xffff) / 2_141 + 1);
+    let next = u32::from(day_of_year >= 306);
+    let year = (100 * century + year + next).checked_sub(400)?;
+    (year <= 9_999).then_some((year, month - 12 * next, day))
 }
 
 /// Days from 1970-01-01 to a day of the same calendar, whose years are below 10,000; `None` where there is no such day.
