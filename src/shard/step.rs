@@ -53,8 +53,7 @@ pub fn step<'m>(messages: &'m [Fetched<'m>], slots: &mut Slots, telemetry: &Tele
     let mut rows = 0;
     let mut coming = messages.chunks(AHEAD).skip(1);
     for messages in messages.chunks(AHEAD) {
-        coming.next().into_iter().flatten().for_each(|message| prefetch(message.payload().unwrap_or_default()));
-        Ahead::fill(&mut ahead, messages, slots);
+        Ahead::fill(&mut ahead, messages, coming.next().unwrap_or_default(), slots);
         let mut at = 0;
         while at < ahead.len() {
             let stepped = guarded(|| {
@@ -90,11 +89,14 @@ struct Ahead<'m> {
 }
 
 impl<'m> Ahead<'m> {
-    /// Takes the next messages, those of live partitions read.
-    fn fill(ahead: &mut Vec<Self>, messages: &'m [Fetched<'m>], slots: &mut Slots) {
+    /// Takes the next messages, those of live partitions read; what is `coming` after them is fetched meanwhile.
+    fn fill(ahead: &mut Vec<Self>, messages: &'m [Fetched<'m>], coming: &[Fetched<'_>], slots: &mut Slots) {
         ahead.clear();
         let read = guarded(|| {
-            ahead.extend(messages.iter().filter_map(|message| Self::unread(message).read(slots)));
+            ahead.extend(messages.iter().enumerate().filter_map(|(at, message)| {
+                prefetch(coming.get(at).and_then(Fetched::payload).unwrap_or_default());
+                Self::unread(message).read(slots)
+            }));
             ahead.iter_mut().for_each(|ahead| ahead.look_for(slots));
             ahead.iter().for_each(|ahead| ahead.fetch(slots));
         });
