@@ -95,7 +95,7 @@ impl Digits {
         let digits = letters ^ u64::from_le_bytes(*form);
         let most = form.map(|letter| if letter == b'0' { 9 } else { 0 });
         let beyond = digits.wrapping_add(HALVES - u64::from_le_bytes(most)) | digits;
-        (beyond & !HALVES == 0).then_some(Self(digits * 10 + (digits >> 8)))
+        (beyond & !HALVES == 0).then(|| Self(digits * 10 + (digits >> 8)))
     }
 
     #[inline(always)]

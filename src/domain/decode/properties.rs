@@ -95,6 +95,19 @@ proptest! {
     }
 
     #[test]
+    fn what_is_plain_is_read_quickly_as_it_is_read_closely(more in any_object()) {
+        let whole = "\"transaction_id\":\"T-1\",\"amount\":1.5,\"phone_number\":\"0712345678\",\"timestamp\":\"2026-03-01T08:15:00Z\"";
+        let text = if more == "{}" { format!("{{{whole}}}") } else { format!("{{{whole},{}", &more[1..]) };
+        let Ok(tokens) = Tokens::parse(&text) else { return Ok(()) };
+        let (record, rules) = (record(text.as_bytes()), Rules::default());
+        let closely = read::<Fault>(&tokens, &record, &rules);
+        match read::<Unusual>(&tokens, &record, &rules) {
+            Ok(quickly) => prop_assert_eq!(Ok(quickly), closely),
+            Err(Unusual) => prop_assert!(closely.is_err() || !tokens.are_plain(), "{}", text),
+        }
+    }
+
+    #[test]
     fn habits_never_show(texts in vec((any_object(), vec((any::<usize>(), any::<u8>()), 0..2)), 1..12)) {
         let mut habits = Habits::default();
         let texts: Vec<_> = texts.into_iter().map(|(text, damage)| damaged(text, &damage)).collect();
