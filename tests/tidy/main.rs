@@ -21,7 +21,7 @@ const CORE: [(&str, &[&str]); 3] = [
 
 /// What the core may name of the standard library, from `core` and `alloc`, too: values, and no I/O, clock, thread,
 /// process, environment or network. `io::Result` is what encoders into memory answer, `arch` has the processor's vectors.
-const STANDARD: [&str; 21] = [
+const STANDARD: [&str; 22] = [
     "arch::x86_64",
     "array",
     "borrow",
@@ -35,6 +35,7 @@ const STANDARD: [&str; 21] = [
     "hint::black_box",
     "io::Result",
     "iter",
+    "marker::PhantomData",
     "mem",
     "num",
     "ops",

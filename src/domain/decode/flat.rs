@@ -5,8 +5,6 @@
 //! nested value it has serde_json skip. So it can be slow to accept, never wrong. Not a JSON parser: it does not say what is
 //! wrong, and its input is UTF-8 already.
 
-use std::cell::Cell;
-
 use serde_json::value::RawValue;
 
 use super::{
@@ -27,7 +25,8 @@ pub(super) fn scan<'a>(text: &'a str, tokens: &mut Tokens<'a>, habits: &mut Habi
 }
 
 fn scan_marked<'a>(text: &'a str, marks: &[u64], tokens: &mut Tokens<'a>, habits: &mut Habits) -> Option<()> {
-    let object = Object { text, bytes: text.as_bytes(), marks, escaped: Cell::new(false) };
+    let object = Object { text, bytes: text.as_bytes(), marks };
+    let mut escaped = false;
     // The place goes from rule to rule as a value, for one in memory would be waited for at each.
     let (mut at, mut before) = (0, Before::NONE);
     loop {
@@ -46,13 +45,14 @@ fn scan_marked<'a>(text: &'a str, marks: &[u64], tokens: &mut Tokens<'a>, habits
                 next
             }
         };
-        let (start, end) = if next.in_text { (at - 1, object.text_end(at)?) } else { object.value(at)? };
+        let (start, end) =
+            if next.in_text { (at - 1, object.text_end(at, &mut escaped)?) } else { object.value(at, &mut escaped)? };
         if let Some(field) = next.field {
             tokens.insert(field, object.cut(start, end)?);
         }
         (at, before) = (end, Before::of(next.field));
     }
-    tokens.escaped = object.escaped.get();
+    tokens.escaped = escaped;
     (at == text.len()).then_some(())
 }
 
@@ -62,8 +62,6 @@ struct Object<'a, 'm> {
     bytes: &'a [u8],
     /// Which bytes are special.
     marks: &'m [u64],
-    /// Whether a backslash was met.
-    escaped: Cell<bool>,
 }
 
 impl<'a> Object<'a, '_> {
@@ -136,30 +134,30 @@ impl<'a> Object<'a, '_> {
         Some((field, self.expect(end, b'"')?))
     }
 
-    /// Where a value begins and ends that mostly is no string.
-    fn value(&self, at: usize) -> Option<(usize, usize)> {
+    /// Where a value begins and ends that mostly is no string; whether a backslash was met.
+    fn value(&self, at: usize, escaped: &mut bool) -> Option<(usize, usize)> {
         let end = match self.peek(at) {
-            b'"' => self.text_end(at + 1)?,
+            b'"' => self.text_end(at + 1, escaped)?,
             b'-' | b'0'..=b'9' => self.number(at)?,
             // What was recalled may end before blanks that were not there the last time.
-            b' ' | b'\t' | b'\n' | b'\r' => return self.value(self.blanks(at)),
+            b' ' | b'\t' | b'\n' | b'\r' => return self.value(self.blanks(at), escaped),
             b't' => self.literal(at, b"true")?,
             b'f' => self.literal(at, b"false")?,
             b'n' => self.literal(at, b"null")?,
-            b'{' | b'[' => self.nested(at)?,
+            b'{' | b'[' => self.nested(at, escaped)?,
             _ => return None,
         };
         Some((at, end))
     }
 
-    /// Where a string ends, from behind its first quote on.
+    /// Where a string ends, from behind its first quote on; whether a backslash was met.
     #[inline(always)]
-    fn text_end(&self, mut at: usize) -> Option<usize> {
+    fn text_end(&self, mut at: usize, escaped: &mut bool) -> Option<usize> {
         loop {
             at = self.plain(at);
             match self.peek(at) {
                 b'"' => return Some(at + 1),
-                b'\\' => at = self.escape(at)?,
+                b'\\' => (at, *escaped) = (self.escape(at)?, true),
                 _ => return None,
             }
         }
@@ -168,7 +166,6 @@ impl<'a> Object<'a, '_> {
     /// The grammar of an escape; what it stands for is judged when the field is read.
     #[cold]
     fn escape(&self, at: usize) -> Option<usize> {
-        self.escaped.set(true);
         match self.peek(at + 1) {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 2),
             b'u' => {
@@ -205,12 +202,10 @@ impl<'a> Object<'a, '_> {
     }
 
     #[cold]
-    fn nested(&self, at: usize) -> Option<usize> {
+    fn nested(&self, at: usize, escaped: &mut bool) -> Option<usize> {
         let rest = self.text.get(at..)?;
         let skipped = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>().next()?.ok()?.get();
-        if skipped.contains('\\') {
-            self.escaped.set(true);
-        }
+        *escaped |= skipped.contains('\\');
         (!nests_too_deep(skipped, MAX_DEPTH - 1)).then_some(at + skipped.len())
     }
 
@@ -229,7 +224,7 @@ mod tests {
             let text = std::str::from_utf8(bytes).expect("ASCII");
             let mut marks = Vec::new();
             mark(bytes, &mut marks);
-            Object { text, bytes, marks: &marks, escaped: Cell::new(false) }.plain(at)
+            Object { text, bytes, marks: &marks }.plain(at)
         };
         for special in (0..0x20).chain([b'"', b'\\']) {
             for length in 0..3 * BLOCK {
