@@ -1,164 +1,105 @@
-//! Many rows through the trees together, one byte a row and column: 64 rows fit a few registers.
+//! Many rows through the trees together, a bit a row: a word tells of 64 rows what a split says of them.
 //!
-//! A library's histogram has at most 255 bins a feature, so a value's rank among a feature's thresholds fits a byte, and
-//! one comparison serves 16 to 64 rows at once. A tree's 32 leaves are four planes of eight; a split marks what is out in
-//! the planes that one of its sides touches, mostly one (after RapidScorer, Ye et al., SIGKDD 2018). Either side will do
-//! where the leaves are ordered by it, so it is the smaller one. Models with finer thresholds or larger trees have no such
-//! plan, and go through `evaluate`'s wider lanes.
+//! A library's histogram has at most 255 bins a feature, so a value's rank among a feature's thresholds fits a byte, and one
+//! comparison answers a split's question for 16 to 64 rows at once. Trees share many questions: each is asked once. Who reaches a
+//! split goes on to one of its sides, by two operations on words for all rows; who reaches which leaf makes the bits of its
+//! number. So no branch depends on a row, and a forest is read once for [`TOGETHER`] rows. Models with finer thresholds or larger
+//! trees have no such plan, and go through `evaluate`'s wider lanes.
 
 use super::evaluate::{Scores, read};
-use super::plan::{Column, FeaturePlan, Node, Plan, bits};
+use super::lanes::{Aligned, LANES, LEAVES, Leaves, PLANES, Reached, Sums, above, add_leaves, numbers};
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{above_avx512, add_leaves_avx512, numbers_avx512};
+use super::plan::{Column, FeaturePlan, Node, Plan};
 #[cfg(target_arch = "x86_64")]
 use super::thresholds::has_avx512;
 use super::thresholds::{MOST_THRESHOLDS, Thresholds};
 use crate::domain::features::Row;
 use std::borrow::Borrow;
 
+/// Words that go through the trees together.
+const WORDS: usize = 4;
+
 /// Rows that go through the trees together.
-pub(super) const LANES: usize = 64;
+pub(super) const TOGETHER: usize = WORDS * LANES;
 
-/// The most columns: each is there twice, and numbered in 16 bits.
-const MOST_COLUMNS: usize = 32_767;
+/// The most columns and questions: they are numbered in 16 bits.
+const MOST: usize = 65_535;
 
-/// The most leaves of a tree, and the planes of eight that they are in.
-const LEAVES: usize = 32;
-const PLANES: usize = LEAVES / 8;
+/// The splits of a tree of the most leaves.
+const SPLITS: usize = LEAVES - 1;
+
+/// Who reaches what: first each leaf, by its number, then the root and each split that another leads to; last comes what nobody
+/// reaches.
+const PLACES: usize = 64;
+const ROOT: u8 = LEAVES as u8;
+const NOBODY: u8 = PLACES as u8 - 1;
 
 /// Trees whose leaves stay in the nearest cache while they are added lane by lane.
 const TREES_AT_ONCE: usize = 20;
 
-/// Lanes whose sums stay in registers meanwhile.
-const AT_ONCE: usize = 8;
-
-/// Values from the beginning of a line of the cache on: a vector that lies across two lines is loaded at half the speed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(C, align(64))]
-pub(super) struct Aligned<T>(pub(super) T);
-
-/// A tree's leaves in the order of this plan, as many as there can be.
-type Leaves = Aligned<[f64; LEAVES]>;
-
-/// What each lane's trees said so far.
-type Sums = Aligned<[f64; LANES]>;
-
-/// The leaf of one tree that each lane reached.
-pub(super) type Reached = Aligned<[u8; LANES]>;
-
 /// What every row's columns see, a row a lane.
 type Ranks = [Aligned<[i8; LANES]>];
+
+/// Of all rows, those of which something is so.
+pub(super) type Rows = [u64; WORDS];
 
 /// The compiled splits of a forest of small trees over coarse thresholds.
 #[derive(Clone, Debug)]
 pub(super) struct BytePlan {
     /// Each feature's.
     pub(super) thresholds: Vec<Thresholds>,
-    trees: Vec<ByteTree>,
-    marks: Vec<Mark>,
+    /// Column by column.
+    questions: Vec<Question>,
+    /// Each tree's, level by level. Trees of fewer splits have some that nobody reaches.
+    splits: Vec<[Split; SPLITS]>,
+    leaves: Vec<Leaves>,
     /// Each tree's leaves as the plan numbers them: asked for seldom, so apart from what every row reads.
     numbers: Vec<[u32; LEAVES]>,
 }
 
-/// Where a tree's parts are.
-#[derive(Clone, Debug)]
-struct ByteTree {
-    /// One past the last mark of each plane; they lie plane after plane, so that a plane stays in registers.
-    marks: [usize; PLANES],
-    leaves: Leaves,
+/// Whether a column's rank is above a threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Question {
+    column: u16,
+    threshold: u16,
 }
 
-/// One plane's part of a split: below the bound, these leaves are out.
+/// Sends those who reach it to one of two places: to the second where the answer is yes.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
-    column: u16,
-    bound: i8,
-    out: i8,
-}
-
-/// A split as its smaller side sees it: below the bound, a row is on the other side.
-struct Side {
-    column: u16,
-    bound: i8,
-    /// The side's leaves, a bit each.
-    out: u32,
-}
-
-/// A tree on its way into an order of leaves in which the smaller side of each split comes first.
-struct Order<'p> {
-    nodes: &'p [Node],
-    splits: usize,
-    columns: usize,
-    marks: Vec<Side>,
-    /// In the new order, leaves by their places from left to right in the tree.
-    leaves: Vec<usize>,
-}
-
-impl Order<'_> {
-    /// Orders the leaves below a node.
-    fn visit(&mut self, at: usize) {
-        let Some(leaf) = at.checked_sub(self.splits) else {
-            let Node { threshold, column, children } = self.nodes[at];
-            let [left, right] = children.map(usize::from);
-            let left_first = self.size(left) <= self.size(right);
-            let first = self.leaves.len();
-            self.visit(if left_first { left } else { right });
-            // At most 32 leaves: `Plan` holds no more.
-            let out = bits(first as u16..self.leaves.len() as u16);
-            self.marks.push(if left_first {
-                // Above the threshold: turned round, below it.
-                Side { column: column + self.columns as u16, bound: !byte(threshold), out }
-            } else {
-                // Not above it; no threshold is the greatest byte.
-                Side { column, bound: byte(threshold) + 1, out }
-            });
-            return self.visit(if left_first { right } else { left });
-        };
-        self.leaves.push(leaf);
-    }
-
-    fn size(&self, at: usize) -> usize {
-        if at >= self.splits {
-            1
-        } else {
-            self.nodes[at].children.iter().map(|child| self.size(usize::from(*child))).sum()
-        }
-    }
+struct Split {
+    question: u16,
+    from: u8,
+    to: [u8; 2],
 }
 
 impl BytePlan {
     /// The plan's splits by bytes, where they fit.
     pub(super) fn of(plan: &Plan) -> Option<Self> {
         let coarse = |feature: &FeaturePlan| feature.thresholds.len() <= MOST_THRESHOLDS;
-        if !plan.features.iter().all(coarse)
-            || !plan.trees.iter().all(|tree| tree.has_masks())
-            || plan.columns > MOST_COLUMNS
-        {
+        if !plan.features.iter().all(coarse) || !plan.trees.iter().all(|tree| tree.has_masks()) || plan.columns > MOST {
             return None;
         }
-        let (mut trees, mut marks, mut numbers) = (Vec::with_capacity(plan.trees.len()), Vec::new(), Vec::new());
+        let all = plan.trees.iter().flat_map(|tree| &plan.nodes[tree.node_base as usize..][..usize::from(tree.splits)]);
+        let mut questions: Vec<Question> = all.map(Question::of).collect();
+        questions.sort_unstable();
+        questions.dedup();
+        if !(1..=MOST).contains(&questions.len()) {
+            return None;
+        }
+        let (mut splits, mut leaves, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
         for tree in &plan.trees {
-            let splits = usize::from(tree.splits);
-            let nodes = &plan.nodes[tree.node_base as usize..][..2 * splits + 1];
-            let mut order = Order { nodes, splits, columns: plan.columns, marks: Vec::new(), leaves: Vec::new() };
-            order.visit(0);
-            let ends = std::array::from_fn(|plane| {
-                let own = order.marks.iter().map(|mark| (mark, mark.out.to_le_bytes()[plane]));
-                let touching = own.filter(|(_, out)| *out != 0);
-                marks.extend(touching.map(|(side, out)| Mark {
-                    column: side.column,
-                    bound: side.bound,
-                    out: out as i8,
-                }));
-                marks.len()
-            });
-            let own = std::array::from_fn(|at| tree.leaf_base + order.leaves.get(at).map_or(0, |leaf| *leaf as u32));
-            trees.push(ByteTree { marks: ends, leaves: Aligned(own.map(|leaf| plan.leaves[leaf as usize])) });
+            let nodes = &plan.nodes[tree.node_base as usize..];
+            splits.push(compile(nodes, usize::from(tree.splits), &questions));
+            let own = std::array::from_fn(|leaf| tree.leaf_base + (leaf as u32).min(u32::from(tree.splits)));
+            leaves.push(Aligned(own.map(|leaf| plan.leaves[leaf as usize])));
             numbers.push(own);
         }
         let thresholds = plan.features.iter().map(|feature| Thresholds::of(&feature.thresholds)).collect();
-        Some(Self { thresholds, trees, marks, numbers })
+        Some(Self { thresholds, questions, splits, leaves, numbers })
     }
 
-    /// Appends the scores of at most [`LANES`] rows and the leaves that they reached, by the vectors this processor has: the
+    /// Appends the scores of at most [`TOGETHER`] rows and the leaves that they reached, by the vectors this processor has: the
     /// same code, the same bits.
     pub(super) fn raw_on_this_processor(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
         #[cfg(target_arch = "x86_64")]
@@ -169,45 +110,64 @@ impl BytePlan {
             // SAFETY: as above.
             return unsafe { self.raw_avx2(plan, rows, out) };
         }
-        self.raw(plan, rows, out, Thresholds::below, add_leaves);
+        self.raw(plan, rows, out, Thresholds::below, above, numbers, add_leaves);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512bw,avx512vl,popcnt")]
     fn raw_avx512(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
-        let below = |thresholds: &Thresholds, values: &_, found: &mut _| thresholds.below_avx512(values, found);
-        self.raw(plan, rows, out, below, |trees, reached, sums| {
-            for (tree, reached) in trees.iter().zip(reached) {
-                add_leaves_avx512(&tree.leaves, reached, sums);
-            }
+        let below = |thresholds: &Thresholds, values: &[f64], found: &mut [u16]| thresholds.below_avx512(values, found);
+        let above = |ranks: &[i8; LANES], threshold| above_avx512(ranks, threshold);
+        let numbers = |planes: &[u64; PLANES]| numbers_avx512(planes);
+        self.raw(plan, rows, out, below, above, numbers, |trees, reached, sums| {
+            add_leaves_avx512(trees, reached, sums)
         });
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     fn raw_avx2(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
-        self.raw(plan, rows, out, Thresholds::below, add_leaves);
+        self.raw(plan, rows, out, Thresholds::below, above, numbers, add_leaves);
     }
 
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "what differs from processor to processor")]
     fn raw(
         &self,
         plan: &Plan,
         rows: &[impl Borrow<Row>],
         out: &mut Scores,
         below: impl Fn(&Thresholds, &[f64], &mut [u16]),
-        add_leaves: impl Fn(&[ByteTree], &[Reached], &mut Sums),
+        above: impl Fn(&[i8; LANES], i8) -> u64,
+        numbers: impl Fn(&[u64; PLANES]) -> Reached,
+        add_leaves: impl Fn(&[Leaves], &[Reached], &mut Sums),
     ) {
-        // Each column, and behind them all each turned round.
-        let mut ranks = vec![Aligned([0_i8; LANES]); 2 * plan.columns];
-        let (upright, turned) = ranks.split_at_mut(plan.columns);
-        self.rank(plan, rows, below, upright);
-        for (turned, upright) in turned.iter_mut().zip(upright) {
-            turned.0 = upright.0.map(|rank| !rank);
+        let words = rows.len().div_ceil(LANES);
+        out.answers.resize(self.questions.len(), Rows::default());
+        let mut ranks = vec![Aligned([0_i8; LANES]); plan.columns];
+        for (word, rows) in rows.chunks(LANES).enumerate() {
+            self.rank(plan, rows, &below, &mut ranks);
+            for (question, answer) in self.questions.iter().zip(&mut out.answers) {
+                answer[word] = above(&ranks[usize::from(question.column)].0, byte(question.threshold));
+            }
         }
-        let mut sums = Aligned([0.0; LANES]);
-        self.add(&ranks, &mut sums, &mut out.reached, add_leaves);
-        out.raw.extend_from_slice(&sums.0[..rows.len()]);
+        let (first, trees) = (out.reached.len(), self.leaves.len());
+        out.reached.resize(first + words * trees, Aligned([0; LANES]));
+        let reached = &mut out.reached[first..];
+        let mut sums = [const { Aligned([0.0; LANES]) }; WORDS];
+        for from in (0..trees).step_by(TREES_AT_ONCE) {
+            let to = trees.min(from + TREES_AT_ONCE);
+            for tree in from..to {
+                let planes = planes(&self.splits[tree], &out.answers);
+                for word in 0..words {
+                    reached[word * trees + tree] = numbers(&planes.map(|plane| plane[word]));
+                }
+            }
+            for (word, sums) in sums.iter_mut().enumerate().take(words) {
+                add_leaves(&self.leaves[from..to], &reached[word * trees + from..][..to - from], sums);
+            }
+        }
+        out.raw.extend(sums.iter().flat_map(|sums| sums.0).take(rows.len()));
     }
 
     /// The leaves, as the plan numbers them, that a lane reached, `reached` being what [`BytePlan::add`] found.
@@ -222,7 +182,7 @@ impl BytePlan {
         &self,
         plan: &Plan,
         rows: &[impl Borrow<Row>],
-        below: impl Fn(&Thresholds, &[f64], &mut [u16]),
+        below: &impl Fn(&Thresholds, &[f64], &mut [u16]),
         ranks: &mut Ranks,
     ) {
         for (feature, thresholds) in plan.features.iter().zip(&self.thresholds) {
@@ -257,95 +217,65 @@ impl BytePlan {
             }
         }
     }
+}
 
-    /// Adds every tree's leaf to every lane's sum, in tree order.
-    #[inline(always)]
-    fn add(
-        &self,
-        ranks: &Ranks,
-        sums: &mut Sums,
-        all: &mut Vec<Reached>,
-        add_leaves: impl Fn(&[ByteTree], &[Reached], &mut Sums),
-    ) {
-        all.reserve(self.trees.len());
-        let mut from = 0;
-        for trees in self.trees.chunks(TREES_AT_ONCE) {
-            let first = all.len();
-            for tree in trees {
-                let mut planes = [[0_u8; LANES]; PLANES];
-                for (plane, to) in planes.iter_mut().zip(tree.marks) {
-                    *plane = marked(&self.marks[from..to], ranks);
-                    from = to;
+impl Question {
+    fn of(node: &Node) -> Self {
+        Self { column: node.column, threshold: node.threshold }
+    }
+}
+
+/// A tree's splits; `nodes` begin with so many of them.
+fn compile(nodes: &[Node], splits: usize, questions: &[Question]) -> [Split; SPLITS] {
+    // Level by level: who waits for another split stands well behind it.
+    let mut level = if splits > 0 { vec![(0, ROOT)] } else { Vec::new() };
+    let mut compiled = Vec::with_capacity(SPLITS);
+    while !level.is_empty() {
+        let mut next = Vec::new();
+        for (at, from) in level {
+            let node: &Node = &nodes[at];
+            let to = node.children.map(usize::from).map(|child| match child.checked_sub(splits) {
+                Some(leaf) => leaf as u8,
+                None => {
+                    next.push((child, ROOT + child as u8));
+                    ROOT + child as u8
                 }
-                all.push(reached(&planes));
+            });
+            let question = questions.partition_point(|question| *question < Question::of(node)) as u16;
+            compiled.push(Split { question, from, to });
+        }
+        level = next;
+    }
+    // Whom no leaf is told of is at the first: so is everybody in a tree of one leaf.
+    let nobodys = |at: usize| Split { question: 0, from: NOBODY, to: [at as u8 + 1; 2] };
+    std::array::from_fn(|at| compiled.get(at).copied().unwrap_or(nobodys(at)))
+}
+
+/// The bits of the numbers of the leaves that rows reach in a tree.
+#[inline(always)]
+fn planes(splits: &[Split; SPLITS], answers: &[Rows]) -> [Rows; PLANES] {
+    let mut reach = [Rows::default(); PLACES];
+    reach[usize::from(ROOT)] = [u64::MAX; WORDS];
+    for Split { question, from, to } in splits {
+        let (here, right) = (reach[usize::from(*from) % PLACES], answers[usize::from(*question)]);
+        let [no, yes] = to.map(|to| usize::from(to) % PLACES);
+        for word in 0..WORDS {
+            reach[no][word] = here[word] & !right[word];
+            reach[yes][word] = here[word] & right[word];
+        }
+    }
+    // A number's lowest bit is that of every second leaf; then pairs are as leaves were.
+    let mut planes = [Rows::default(); PLANES];
+    for (bit, plane) in planes.iter_mut().enumerate() {
+        for pair in 0..LEAVES >> (bit + 1) {
+            let [even, odd] = [reach[2 * pair], reach[2 * pair + 1]];
+            for word in 0..WORDS {
+                plane[word] |= odd[word];
+                reach[pair][word] = even[word] | odd[word];
             }
-            add_leaves(trees, &all[first..], sums);
         }
     }
-}
-
-/// Adds the leaves that each lane reached in some trees, in their order.
-#[inline(always)]
-fn add_leaves(trees: &[ByteTree], reached: &[Reached], sums: &mut Sums) {
-    for (at, sums) in sums.0.as_chunks_mut::<AT_ONCE>().0.iter_mut().enumerate() {
-        for (tree, reached) in trees.iter().zip(reached) {
-            for (sum, leaf) in sums.iter_mut().zip(&reached.0.as_chunks::<AT_ONCE>().0[at]) {
-                *sum += tree.leaves.0[usize::from(*leaf) % LEAVES];
-            }
-        }
-    }
-}
-
-/// The same with all leaves in four registers, from which a lane takes its own: the compiler would load each by itself.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512bw,avx512vl")]
-fn add_leaves_avx512(leaves: &Leaves, reached: &Reached, sums: &mut Sums) {
-    use std::arch::x86_64::{
-        _mm_loadl_epi64, _mm512_add_pd, _mm512_cvtepu8_epi64, _mm512_loadu_pd, _mm512_mask_blend_pd,
-        _mm512_permutex2var_pd, _mm512_set1_epi64, _mm512_storeu_pd, _mm512_test_epi64_mask,
-    };
-    let eights = leaves.0.as_chunks::<8>().0;
-    // SAFETY: each load and store is of the eight values of its array, wherever they lie.
-    unsafe {
-        let [a, b, c, d] = std::array::from_fn(|at| _mm512_loadu_pd(eights[at].as_ptr()));
-        for (reached, sums) in reached.0.as_chunks::<8>().0.iter().zip(sums.0.as_chunks_mut::<8>().0) {
-            let leaf = _mm512_cvtepu8_epi64(_mm_loadl_epi64(reached.as_ptr().cast()));
-            let (left, right) = (_mm512_permutex2var_pd(a, leaf, b), _mm512_permutex2var_pd(c, leaf, d));
-            let is_right = _mm512_test_epi64_mask(leaf, _mm512_set1_epi64(16));
-            let own = _mm512_mask_blend_pd(is_right, left, right);
-            _mm512_storeu_pd(sums.as_mut_ptr(), _mm512_add_pd(_mm512_loadu_pd(sums.as_ptr()), own));
-        }
-    }
-}
-
-/// The leaves of one plane that are out, a lane a byte.
-#[inline(always)]
-fn marked(marks: &[Mark], ranks: &Ranks) -> [u8; LANES] {
-    let mut plane = [0_u8; LANES];
-    for mark in marks {
-        for (out, rank) in plane.iter_mut().zip(&ranks[usize::from(mark.column)].0) {
-            *out |= (mark.out & ones(mark.bound > *rank)) as u8;
-        }
-    }
-    plane
-}
-
-/// The leaf that each lane reached: the first that is not out.
-#[inline(always)]
-fn reached(planes: &[[u8; LANES]; PLANES]) -> Reached {
-    let mut leaves = Aligned([0_u8; LANES]);
-    let [a, b, c, d] = planes;
-    for (leaf, (((a, b), c), d)) in leaves.0.iter_mut().zip(a.iter().zip(b).zip(c).zip(d)) {
-        let beyond_a = ones(*a == u8::MAX) as u8;
-        let beyond_b = ones(*b == u8::MAX) as u8 & beyond_a;
-        let beyond_c = ones(*c == u8::MAX) as u8 & beyond_b;
-        // The first plane of which not all is out, and in it the lowest bit that is not set.
-        let plane = (a & !beyond_a) | (b & beyond_a & !beyond_b) | (c & beyond_b & !beyond_c) | (d & beyond_c);
-        let first = !plane & plane.wrapping_add(1);
-        let within = (4 & ones(first & 0xf0 != 0)) | (2 & ones(first & 0xcc != 0)) | (1 & ones(first & 0xaa != 0));
-        *leaf = (8 & beyond_a) + (8 & beyond_b) + (8 & beyond_c) + within as u8;
-    }
-    leaves
+    planes
 }
 
 /// All ones where it is so: a comparison that no compiler turns into a branch.

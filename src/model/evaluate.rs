@@ -4,13 +4,14 @@
 //! trees in step, so that their loads overlap. Many rows go through each tree together: every split tells, for
 //! all rows at once, which leaves are out, and the first leaf left is the one reached (QuickScorer, Lucchese et al.,
 //! SIGIR 2015, turned from one row and many trees to one tree and many rows). The compiler vectorises that loop: once
-//! for any processor, once for those with AVX2, chosen at run time. Most models fit the narrower lanes of `bytes`. With AVX-512
+//! for any processor, once for those with AVX2, chosen at run time. Most models fit `bytes`, where a row is but a bit. With AVX-512
 //! one row asks all splits of a tree at once instead of walking (`alone`).
 
 #[cfg(target_arch = "x86_64")]
 use super::alone::Alone;
-use super::bytes::Reached;
+use super::bytes::{Rows, TOGETHER};
 use super::forest::Forest;
+use super::lanes::{LANES, Reached};
 use super::plan::{Plan, TreePlan};
 #[cfg(target_arch = "x86_64")]
 use super::thresholds::{Thresholds, has_avx512};
@@ -27,8 +28,6 @@ const STEPS_A_LOOK: usize = 3;
 /// The most columns whose ranks are kept on the stack; a model of numerical features has at most 48 in practice.
 pub(super) const STACK_COLUMNS: usize = 64;
 
-/// The most rows that go through the trees together.
-const TOGETHER: usize = super::bytes::LANES;
 /// Lanes come in this many, so that vectors have no rest.
 const LANE_STEP: usize = 8;
 /// Fewer rows than this go one by one: what all rows together cost, any number of them costs. With AVX-512 one row costs less.
@@ -59,7 +58,8 @@ impl Forest {
     pub fn score(&self, rows: &[impl Borrow<Row>], out: &mut Scores) {
         out.clear();
         let fewest = self.plan.fewest_together();
-        for rows in rows.chunks(TOGETHER) {
+        let together = if self.plan.bytes.is_some() { TOGETHER } else { LANES };
+        for rows in rows.chunks(together) {
             if rows.len() < fewest {
                 out.raw.extend(rows.iter().map(|row| self.raw_one(row.borrow())));
             } else if let Some(bytes) = &self.plan.bytes {
@@ -75,8 +75,10 @@ impl Forest {
 #[derive(Clone, Debug, Default)]
 pub struct Scores {
     pub(super) raw: Vec<f64>,
-    /// Of each tree in turn, for [`TOGETHER`] rows; then of the next rows.
+    /// Of each tree in turn, for [`LANES`] rows; then of the next rows.
     pub(super) reached: Vec<Reached>,
+    /// Room for the answers to a forest's questions.
+    pub(super) answers: Vec<Rows>,
 }
 
 /// A row's raw score.
@@ -110,8 +112,8 @@ impl Score<'_> {
     /// The leaves of every one of `trees` trees, and the row's lane in them, where they are known.
     pub(super) fn reached(&self, trees: usize) -> Option<(&[Reached], usize)> {
         let (scores, row) = self.scores?;
-        let first = row / TOGETHER * trees;
-        Some((scores.reached.get(first..first + trees)?, row % TOGETHER))
+        let first = row / LANES * trees;
+        Some((scores.reached.get(first..first + trees)?, row % LANES))
     }
 }
 
@@ -229,7 +231,7 @@ impl Plan {
         self.raw_together(rows, out);
     }
 
-    /// Appends the scores of at most [`TOGETHER`] rows, one lane a row.
+    /// Appends the scores of at most [`LANES`] rows, one lane a row.
     #[inline(always)]
     fn raw_together(&self, rows: &[impl Borrow<Row>], out: &mut Vec<f64>) {
         // A length the compiler does not know keeps it from unrolling the lanes, which it then vectorises badly.
@@ -238,7 +240,7 @@ impl Plan {
         for (lane, row) in rows.iter().enumerate() {
             self.see_by_search(row.borrow(), |column, rank| ranks[column * lanes + lane] = i32::from(rank));
         }
-        let mut room = [0.0; TOGETHER];
+        let mut room = [0.0; LANES];
         let sums = &mut room[..lanes];
         for tree in &self.trees {
             if tree.has_masks() {
@@ -253,7 +255,7 @@ impl Plan {
     /// Adds a small tree: each split marks the leaves that are out, for all lanes.
     #[inline(always)]
     fn add_masked(&self, tree: TreePlan, ranks: &[i32], sums: &mut [f64]) {
-        let mut room = [0_u32; TOGETHER];
+        let mut room = [0_u32; LANES];
         let lanes = sums.len();
         let out = &mut room[..lanes];
         for split in &self.masks[tree.mask_base as usize..][..usize::from(tree.splits)] {
@@ -274,7 +276,7 @@ impl Plan {
     #[inline(always)]
     fn add_walked(&self, tree: TreePlan, ranks: &[i32], sums: &mut [f64]) {
         let nodes = &self.nodes[tree.node_base as usize..];
-        let mut room = [0_u16; TOGETHER];
+        let mut room = [0_u16; LANES];
         let lanes = sums.len();
         for _ in 0..tree.depth {
             for (lane, at) in room[..lanes].iter_mut().enumerate() {
@@ -322,7 +324,7 @@ mod tests {
         for leaves in [31, 80] {
             let (forest, rows) = trained(leaves);
             let bits = |scores: Vec<f64>| scores.into_iter().map(f64::to_bits).collect::<Vec<_>>();
-            for length in 1..=TOGETHER {
+            for length in 1..=LANES {
                 let rows = &rows[length..2 * length];
                 let alone = bits(rows.iter().map(|row| forest.raw_one(row)).collect());
                 let (mut portable, mut chosen) = (Vec::new(), Vec::new());

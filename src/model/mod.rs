@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod folder;
 pub mod forest;
+mod lanes;
 pub mod metrics;
 mod plan;
 pub mod scaling;

@@ -42,6 +42,7 @@ impl Thresholds {
     /// The same by sixteens: in which of them a value lies, then where in it. Two looks, in place of up to eight steps, each of
     /// which would have to gather.
     #[cfg(target_arch = "x86_64")]
+    #[inline]
     #[target_feature(enable = "avx512bw,avx512vl,popcnt")]
     pub(super) fn below_avx512(&self, values: &[f64], found: &mut [u16]) {
         for (found, value) in found.iter_mut().zip(values) {
@@ -51,6 +52,7 @@ impl Thresholds {
 
     /// The same of one value.
     #[cfg(target_arch = "x86_64")]
+    #[inline]
     #[target_feature(enable = "avx512bw,avx512vl,popcnt")]
     pub(super) fn one_below_avx512(&self, value: f64) -> u16 {
         // The very last is infinite: never are all sixteen below.
@@ -67,6 +69,7 @@ pub(super) fn has_avx512() -> bool {
 
 /// How many of sixteen lie below a value: the outcomes of two comparisons, counted as bits.
 #[cfg(target_arch = "x86_64")]
+#[inline]
 #[target_feature(enable = "avx512bw,avx512vl,popcnt")]
 fn count_below(sixteen: &[f64; SIXTEEN], value: f64) -> u16 {
     use std::arch::x86_64::{_CMP_LT_OQ, _mm512_cmp_pd_mask, _mm512_loadu_pd, _mm512_set1_pd};
