@@ -1,9 +1,10 @@
 //! How bytes become a transaction: one pass over borrowed JSON, then one rule a field.
 //!
-//! The pass (`tokens`) finds each known field's text without interpreting it; the rules (`fields`) judge those texts
-//! by value. A record that breaks a rule is read again field by field, with the same rules, for what its `invalid`
-//! verdict can still say: so the way that accepts and the way that explains cannot disagree. Equal bytes and rules
-//! give equal results. Not here: time against the log, duplicates, partitions; they need more than the record.
+//! The pass (`tokens`) finds each known field's text without interpreting it; the rules (`fields`) judge those texts by value:
+//! quickly, without a word on why not; and where something is unusual, closely, by the same rules. A record that breaks one is
+//! read again field by field, with the same rules once more, for what its `invalid` verdict can still say: so the ways that accept
+//! and the way that explains cannot disagree. Equal bytes and rules give equal results. Not here: time against the log,
+//! duplicates, partitions; they need more than the record.
 
 mod fields;
 mod flat;
@@ -122,6 +123,7 @@ fn text_of(value: &[u8]) -> Option<&str> {
 #[inline(always)]
 fn read<'a, O: Objection>(tokens: &Tokens<'a>, record: &Record<'a>, rules: &Rules) -> Result<Transaction<'a>, O> {
     if O::ALL_PLAIN && !tokens.are_plain() {
+        // The reason goes no further: who reads plain tokens alone is not told one.
         return Err(Fault::from(InvalidReason::NotJson).into());
     }
     if let Some(field) = tokens.first_repeated() {

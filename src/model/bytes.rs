@@ -170,7 +170,7 @@ impl BytePlan {
         out.raw.extend(sums.iter().flat_map(|sums| sums.0).take(rows.len()));
     }
 
-    /// The leaves, as the plan numbers them, that a lane reached, `reached` being what [`BytePlan::add`] found.
+    /// The leaves, as the plan numbers them, that a lane reached, `reached` being what [`BytePlan::raw`] found.
     pub(super) fn numbered(&self, reached: &[Reached], lane: usize) -> Vec<usize> {
         let reached = reached.iter().map(|reached| usize::from(reached.0[lane]) % LEAVES);
         self.numbers.iter().zip(reached).map(|(numbers, leaf)| numbers[leaf] as usize).collect()

@@ -41,7 +41,7 @@ impl Before {
 /// Bytes between two values, and what they say.
 #[derive(Clone, Copy, Debug)]
 struct Habit {
-    /// As many as its length says; what stands behind them is of no account.
+    /// As many as its length says, zeros behind.
     bytes: [u8; MOST],
     /// A one for each of those; none where nothing is remembered.
     bits: u32,
@@ -80,10 +80,12 @@ impl Habits {
     /// Remembers what the first `length` of these bytes said, in place of what was remembered longest. Nothing so near the end
     /// that it would not be recalled.
     pub(super) fn remember(&mut self, before: Before, bytes: &[u8], length: usize, next: Next) {
-        let Some(bytes) = bytes.first_chunk().filter(|_| (1..=MOST).contains(&length)) else { return };
+        let Some(mut bytes) = bytes.first_chunk().copied().filter(|_| (1..=MOST).contains(&length)) else { return };
+        // What follows is somebody's, and not kept.
+        bytes[length..].fill(0);
         let few = &mut self.after[usize::from(before.0) % PLACES];
         few.rotate_right(1);
-        few[0] = Habit { bytes: *bytes, bits: u32::MAX >> (MOST - length), length: length as u8, next };
+        few[0] = Habit { bytes, bits: u32::MAX >> (MOST - length), length: length as u8, next };
     }
 }
 
