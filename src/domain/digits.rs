@@ -17,7 +17,7 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
 /// The value of eight ASCII digits: pairs, then fours, then all, each by one multiplication (after D. Lemire, "Quickly
 /// parsing eight digits", 2018).
 #[inline]
-pub(super) fn eight(digits: [u8; 8]) -> Option<u64> {
+fn eight(digits: [u8; 8]) -> Option<u64> {
     let word = u64::from_le_bytes(digits);
     // A digit's upper half is 3, and still is with 6 added.
     let halves = 0xf0f0_f0f0_f0f0_f0f0;
@@ -58,19 +58,14 @@ fn few(number: u64) -> (u64, usize) {
 fn many(number: u64) -> ([u8; 24], usize) {
     let (low, rest) = (number % EIGHT, number / EIGHT);
     let (middle, high) = (rest % EIGHT, rest / EIGHT);
+    let (first, mut length) = few(if high > 0 { high } else { middle });
     let mut digits = [0; 24];
-    let length = if high > 0 {
-        let (first, length) = few(high);
-        digits[..8].copy_from_slice(&first.to_le_bytes());
-        digits[length..length + 8].copy_from_slice(&ascii(middle).to_le_bytes());
-        length + 8
-    } else {
-        let (first, length) = few(middle);
-        digits[..8].copy_from_slice(&first.to_le_bytes());
-        length
-    };
-    digits[length..length + 8].copy_from_slice(&ascii(low).to_le_bytes());
-    (digits, length + 8)
+    digits[..8].copy_from_slice(&first.to_le_bytes());
+    for eight in [middle, low].into_iter().skip(usize::from(high == 0)) {
+        digits[length..length + 8].copy_from_slice(&ascii(eight).to_le_bytes());
+        length += 8;
+    }
+    (digits, length)
 }
 
 /// Eight digits are below this.

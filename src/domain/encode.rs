@@ -13,7 +13,7 @@ use super::{
     reasons::Reason,
     signals::Signals,
     specials::is_plain,
-    verdict::{ModelRef, Source, Verdict, Written},
+    verdict::{ModelRef, Source, Verdict},
 };
 
 /// Two decimals have so many values from 0 to 1.
@@ -38,7 +38,7 @@ fn most_bytes(verdict: &Verdict<'_>) -> usize {
     let Verdict { transaction_id, institution_id, model, policy_version, maker, source, features, reasons, .. } =
         verdict;
     let made = match maker {
-        Some(Written(maker)) => maker.len(),
+        Some(maker) => maker.len(),
         None => ESCAPED * (model.map_or(0, |model| model.name.len() + model.version.len()) + policy_version.len()),
     };
     let ids = transaction_id.map_or(0, str::len) + institution_id.map_or(0, str::len) + 2 * source.log.len();
@@ -78,7 +78,7 @@ fn write_all<'r>(verdict: &Verdict<'_>, mut pen: Pen<'r>) -> Pen<'r> {
     quoted_by(out, b",\"event_time\":\"", verdict.event_time, |out, at| at.text().write(out));
     quoted_by(out, b",\"decided_at\":\"", Some(verdict.decided_at), |out, at| at.write(out));
     match verdict.maker {
-        Some(Written(maker)) => out.put_all(maker),
+        Some(maker) => out.put_all(maker),
         None => maker(out, verdict.model, verdict.policy_version),
     }
     flags(out, verdict.flags);

@@ -155,15 +155,11 @@ const AT_ONCE: usize = 64;
 
 /// The pieces in one; `None` where they do not fit.
 fn join<'a>(text: &'a mut [u8; AT_ONCE], head: &[u8; 2], parts: &[&[u8]]) -> Option<&'a [u8]> {
-    let length = parts.iter().fold(head.len(), |length, part| length + part.len());
-    if length > AT_ONCE {
-        return None;
-    }
     text[..head.len()].copy_from_slice(head);
-    let mut at = head.len();
+    let mut length = head.len();
     for part in parts {
-        text[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
+        text.get_mut(length..length + part.len())?.copy_from_slice(part);
+        length += part.len();
     }
     Some(&text[..length])
 }

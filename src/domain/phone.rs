@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::{
-    digits::{EIGHT, ascii, number},
+    digits::{EIGHT, ascii, hex, number},
     pen::Pen,
 };
 
@@ -81,16 +81,17 @@ impl Phone {
                 let (text, length) = e164_text(*digits);
                 PhoneKey(Key::Number(text.to_le_bytes(), length))
             }
-            Self::Subject(subject) => PhoneKey(Key::Subject(hex(subject))),
+            Self::Subject(subject) => PhoneKey(Key::Subject(subject_text(subject))),
         }
     }
 }
 
+/// A subject's key.
 #[inline(never)]
-fn hex(subject: &[u8; SUBJECT_DIGITS / 2]) -> [u8; SUBJECT_DIGITS] {
+fn subject_text(subject: &[u8; SUBJECT_DIGITS / 2]) -> [u8; SUBJECT_DIGITS] {
     let mut digits = [0; SUBJECT_DIGITS];
-    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(subject) {
-        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+    for (to, four) in digits.as_chunks_mut().0.iter_mut().zip(subject.as_chunks().0) {
+        *to = hex(u32::from_be_bytes(*four)).to_le_bytes();
     }
     digits
 }
@@ -103,8 +104,6 @@ fn e164_text(digits: u64) -> (u128, usize) {
     let zeros = ((all ^ u128::from_le_bytes([b'0'; 16])).trailing_zeros() / 8).clamp(1, 15);
     (all >> (8 * zeros) << 8 | u128::from(b'+'), 17 - zeros as usize)
 }
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A phone's Kafka key on the stack: `+254712345678`, or 64 lower-case hex digits.
 #[derive(Clone, Copy)]

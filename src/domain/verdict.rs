@@ -99,7 +99,7 @@ pub struct Verdict<'a> {
     pub policy_version: &'a str,
     /// Model and policy as `encode::written_maker` wrote them, where somebody keeps that.
     #[serde(skip)]
-    pub maker: Option<Written<'a>>,
+    pub maker: Option<&'a [u8]>,
     pub flags: Flags,
     pub source: Source<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,10 +116,6 @@ pub struct ModelRef<'a> {
     /// Its version.
     pub version: &'a str,
 }
-
-/// A part of a verdict as it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written<'a>(pub &'a [u8]);
 
 /// `<log>-<partition>-<offset>`: the same for every reader and after every restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

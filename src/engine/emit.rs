@@ -16,7 +16,7 @@ use crate::{
         reasons::{MOST_REASONS, Reason},
         signals::{Ramp, Ramps, Signals},
         time::TimeText,
-        verdict::{Digest, Features, Kind, ModelRef, SCHEMA_VERSION, Source, Verdict, VerdictId, Written},
+        verdict::{Digest, Features, Kind, ModelRef, SCHEMA_VERSION, Source, Verdict, VerdictId},
     },
     model::{evaluate::Score, folder::Model},
 };
@@ -104,7 +104,7 @@ impl Emitter {
             decided_at: stamp.decided_at,
             model: Some(model_ref(maker)),
             policy_version: &maker.policy_version,
-            maker: repeated.is_none().then_some(Written(&self.written_maker)),
+            maker: repeated.is_none().then_some(self.written_maker.as_slice()),
             flags,
             source: stamp.source,
             features: self.with_features.then_some(Features(judged.row())),

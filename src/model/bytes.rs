@@ -110,7 +110,7 @@ impl BytePlan {
             // SAFETY: as above.
             return unsafe { self.raw_avx2(plan, rows, out) };
         }
-        self.raw(plan, rows, out, Thresholds::below, above, numbers, add_leaves);
+        self.raw_portable(plan, rows, out);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -127,6 +127,11 @@ impl BytePlan {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     fn raw_avx2(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
+        self.raw_portable(plan, rows, out);
+    }
+
+    #[inline(always)]
+    fn raw_portable(&self, plan: &Plan, rows: &[impl Borrow<Row>], out: &mut Scores) {
         self.raw(plan, rows, out, Thresholds::below, above, numbers, add_leaves);
     }
 

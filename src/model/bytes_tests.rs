@@ -23,7 +23,7 @@ fn the_default_model_has_a_byte_plan_and_every_processor_gives_its_bits() {
     };
     let rows: Vec<Row> = (0..TOGETHER - 5).map(|row| std::array::from_fn(|at| value(row, at))).collect();
     let (mut portable, mut chosen) = (Scores::default(), Scores::default());
-    plan.raw(&forest.plan, &rows, &mut portable, Thresholds::below, above, numbers, add_leaves);
+    plan.raw_portable(&forest.plan, &rows, &mut portable);
     plan.raw_on_this_processor(&forest.plan, &rows, &mut chosen);
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
@@ -83,7 +83,7 @@ fn trees_of_every_size_lead_to_the_leaves_that_they_are_walked_to() {
     for count in [1, LANES, LANES + 1, TOGETHER] {
         let rows: Vec<Row> = (0..count).map(|row| std::array::from_fn(|at| value(row, at))).collect();
         let (mut portable, mut chosen) = (Scores::default(), Scores::default());
-        bytes.raw(&plan, &rows, &mut portable, Thresholds::below, above, numbers, add_leaves);
+        bytes.raw_portable(&plan, &rows, &mut portable);
         bytes.raw_on_this_processor(&plan, &rows, &mut chosen);
         let walked = rows.iter().map(|row| {
             let (mut ranks, mut sum) = (vec![0; plan.columns], 0.0);

@@ -6,6 +6,7 @@
 
 use super::evaluate::Score;
 use super::forest::Forest;
+use super::plan::bits;
 use super::text::{Child, Tree};
 #[cfg(target_arch = "x86_64")]
 use super::thresholds::has_avx512;
@@ -98,7 +99,7 @@ impl Ways {
         let way = &mut self.0[at];
         // The features' places come before those that fill a way up.
         let filling = if rest.is_empty() { STEPS - fit.len() } else { 0 };
-        way.places = fit.iter().fold(bits(FEATURES..FEATURES + filling), |places, (place, _)| places | 1 << place);
+        way.places = fit.iter().fold(filled_up(filling), |places, (place, _)| places | 1 << place);
         for (to, (_, moved)) in way.moved.iter_mut().zip(fit) {
             *to = *moved;
         }
@@ -178,7 +179,7 @@ impl Ways {
 
 impl Way {
     /// Steps of no length, each at a place of its own behind the features.
-    const NOWHERE: Self = Self { moved: [0.0; STEPS], places: bits(FEATURES..FEATURES + STEPS), goes_on: false };
+    const NOWHERE: Self = Self { moved: [0.0; STEPS], places: filled_up(STEPS), goes_on: false };
 
     #[inline(always)]
     fn add(&self, steps: usize, sums: &mut [f64; PLACES]) {
@@ -205,18 +206,17 @@ impl Way {
     }
 }
 
+/// The first so many places of those that fill a way up.
+const fn filled_up(steps: usize) -> u32 {
+    bits(FEATURES as u16..(FEATURES + steps) as u16)
+}
+
 /// Values of a register.
 #[cfg(target_arch = "x86_64")]
 const EIGHT: usize = 8;
 
 #[cfg(target_arch = "x86_64")]
 const _: () = assert!(FEATURES.is_multiple_of(EIGHT));
-
-/// A bit for each place.
-const fn bits(places: std::ops::Range<usize>) -> u32 {
-    let below = (1_u64 << places.start) - 1;
-    (((1_u64 << places.end) - 1) & !below) as u32
-}
 
 #[cfg(test)]
 mod tests {

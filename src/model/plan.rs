@@ -200,9 +200,10 @@ fn holds(words: &[u32], value: f64) -> bool {
     words.get(number / 32).is_some_and(|word| word >> (number % 32) & 1 != 0)
 }
 
-/// A bit a leaf.
-pub(super) fn bits(leaves: std::ops::Range<u16>) -> u32 {
-    leaves.fold(0, |bits, leaf| bits | 1 << leaf)
+/// A bit for each of some places below 32.
+pub(super) const fn bits(places: std::ops::Range<u16>) -> u32 {
+    let below = (1_u64 << places.start) - 1;
+    (((1_u64 << places.end) - 1) & !below) as u32
 }
 
 fn question(test: &Test) -> Question {

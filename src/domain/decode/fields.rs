@@ -21,6 +21,7 @@ use crate::domain::{
 };
 
 /// Reads fields by the rules; `O` is what it says of a field that it does not take.
+#[derive(Clone, Copy)]
 pub(super) struct Reader<'r, 'a, O> {
     pub(super) tokens: &'r Tokens<'a>,
     pub(super) rules: &'r Rules,
@@ -28,7 +29,7 @@ pub(super) struct Reader<'r, 'a, O> {
 }
 
 /// What a reader says of a field that it does not take: one rule set serves those who want to know why, and those who do not.
-pub(super) trait Objection: From<Fault> {
+pub(super) trait Objection: From<Fault> + Copy {
     /// Whether only plain tokens are read.
     const ALL_PLAIN: bool;
 }
@@ -40,6 +41,7 @@ impl Objection for Fault {
 
 /// That something is unusual or wrong with a record. It takes no room, so that what is read is not moved about: the quick way
 /// for the many records with which nothing is.
+#[derive(Clone, Copy)]
 pub(super) struct Unusual;
 
 impl From<Fault> for Unusual {
@@ -51,14 +53,6 @@ impl From<Fault> for Unusual {
 impl Objection for Unusual {
     const ALL_PLAIN: bool = true;
 }
-
-impl<O> Clone for Reader<'_, '_, O> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<O> Copy for Reader<'_, '_, O> {}
 
 fn fault<T, O: Objection>(reason: InvalidReason, field: Field) -> Result<T, O> {
     Err(Fault { reason, field: Some(field) }.into())

@@ -142,7 +142,7 @@ proptest! {
         if let Some(model) = model {
             let maker = written_maker(model, &note);
             let mut again = Vec::new();
-            encode(&Verdict { maker: Some(Written(&maker)), ..verdict }, &mut again);
+            encode(&Verdict { maker: Some(&maker), ..verdict }, &mut again);
             prop_assert_eq!(again, out);
         }
     }
