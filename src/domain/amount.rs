@@ -183,6 +183,7 @@ impl Currency {
     pub const KES: Self = Self(*b"KES");
 
     /// Reads three ASCII letters, upper-cased.
+    #[inline]
     pub fn parse(text: &str) -> Option<Self> {
         let code: [u8; 3] = text.as_bytes().try_into().ok()?;
         code.iter().all(u8::is_ascii_alphabetic).then(|| Self(code.map(|letter| letter.to_ascii_uppercase())))

@@ -126,7 +126,7 @@ impl<'r, 'a, O: Objection> Reader<'r, 'a, O> {
         if text.len() > MAX_TEXT_BYTES {
             return fault(InvalidReason::TextTooLong, field);
         }
-        Ok(Some(text).filter(|text| !is_blank(text)))
+        Ok(if is_blank(&text) { None } else { Some(text) })
     }
 
     #[inline(always)]

@@ -78,7 +78,8 @@ impl Habits {
     }
 
     /// Remembers what the first `length` of these bytes said, in place of what was remembered longest. Nothing so near the end
-    /// that it would not be recalled.
+    /// that it would not be recalled. Seldom needed, and so kept out of the way of what is.
+    #[inline(never)]
     pub(super) fn remember(&mut self, before: Before, bytes: &[u8], length: usize, next: Next) {
         let Some(mut bytes) = bytes.first_chunk().copied().filter(|_| (1..=MOST).contains(&length)) else { return };
         // What follows is somebody's, and not kept.
