@@ -4,7 +4,8 @@
 //! pruning and caching happen never shows.
 
 use super::{
-    hot::{Excess, Totals},
+    excess::Excess,
+    hot::Totals,
     identity::{Identities, Identity},
     place::GeoPoint,
     profile::{Profile, Recognised},
@@ -94,9 +95,13 @@ impl History {
             self.pop_oldest(rules);
         }
         if let Some(hot) = &mut self.hot {
-            hot.excess.prune(expired, wm - rules.lateness_ms - rules.duplicate_ms);
+            let forgotten = wm - rules.lateness_ms - rules.duplicate_ms;
+            hot.excess.prune(expired, forgotten);
             if self.ring.len() < TOTALS_BELOW {
                 hot.totals = None;
+            }
+            if let Some(totals) = &mut hot.totals {
+                totals.forget(&self.ring, forgotten);
             }
             if hot.totals.is_none() && hot.excess.is_empty() {
                 self.hot = None;

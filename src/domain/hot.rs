@@ -1,34 +1,24 @@
-//! Agents and merchants: running totals over a large ring, and hourly panes for what its cap pushed out.
+//! Agents and merchants: running totals over a large ring.
 //!
-//! The totals are a cache: dropping and rebuilding them changes no result. Panes and the memory of evicted
-//! originals are state. Each event enters and leaves each window once, so a step in order is amortised
-//! O(number of windows); the one at which devices begin to be counted is O(events), once.
+//! They are a cache: dropping and rebuilding them changes no result. Each event enters and leaves each window once, so a step in
+//! order is amortised O(number of windows); the one at which devices begin to be counted is O(events), once.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    hint::black_box,
-};
+use std::hint::black_box;
 
-use bytes::{Buf, BufMut};
 use hashbrown::{HashMap, hash_map::Entry};
 
 use super::{
     amount::Currency,
     identity::{Identities, Identity},
     ring::{Event, Ring},
-    rules::{Counted, Rules, WINDOWS, WINDOWS_MS},
-    stored::{Damaged, Stored, put_length, take_length},
-    time::HOUR_MS,
+    rules::{Counted, WINDOWS, WINDOWS_MS},
     window::{Windows, only, saturate},
 };
 
-/// The first window that panes serve: 24 h. Shorter ones saturate.
-pub const FIRST_PANED: usize = 3;
+/// Originals that are forgotten together.
+const FORGOTTEN_AT_ONCE: usize = 32;
 
-/// Hours that no event time reaches: a pane there is damage, not traffic.
-const MOST_HOURS: i64 = 1 << 32;
-
-type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Running totals as of one moment.
 #[derive(Clone, Debug)]
@@ -36,15 +26,17 @@ pub struct Totals {
     as_of: i64,
     /// What is counted.
     counted: Counted,
-    /// In so many windows, from the shortest on: longer ones are not followed, and nothing of them is told.
-    windows: usize,
-    /// Per window, the ring index of its oldest event.
+    /// The windows in which anything is: no other is followed, and nothing of it is told.
+    followed: [bool; WINDOWS],
+    /// Per followed window, the ring index of its oldest event.
     from: [usize; WINDOWS],
     sum: [i128; WINDOWS],
     counterparties: Distinct,
     devices: Distinct,
     places: Distinct,
-    /// The time of the newest event of each transaction identity: where the ring has it.
+    /// The ring index of the oldest event that duplicates may still name.
+    remembered: usize,
+    /// Of that one and all newer, the time of the newest event of each transaction identity: where the ring has it.
     originals: Map<Identity, i64>,
 }
 
@@ -63,21 +55,20 @@ impl Totals {
         let mut totals = Self {
             as_of,
             counted,
-            windows: counted.windows(),
+            followed: counted.anywhere(),
             from: [0; WINDOWS],
             sum: [0; WINDOWS],
             counterparties: Distinct::within(counted.counterparties),
             devices: Distinct::within(counted.devices),
             places: Distinct::within(counted.places),
+            remembered: 0,
             originals: Map::default(),
         };
-        for (from, length) in totals.from.iter_mut().zip(WINDOWS_MS).take(totals.windows) {
-            *from = ring.position_after(as_of.saturating_sub(length));
-        }
+        totals.start(ring, counted.anywhere());
         for index in 0..ring.len() {
             let event = ring.get(index);
             totals.originals.insert(event.ids.transaction, event.t);
-            totals.count_in(&event, totals.from.map(|from| index >= from), home);
+            totals.count_in(&event, totals.holding(index), home);
         }
         totals
     }
@@ -96,19 +87,34 @@ impl Totals {
     pub fn count_devices(&mut self, ring: &Ring, counted: &Counted) {
         self.counted.devices = counted.devices;
         self.devices = Distinct::within(counted.devices);
-        let longer = self.from.iter_mut().zip(WINDOWS_MS).take(counted.windows()).skip(self.windows);
-        longer.for_each(|(from, length)| *from = ring.position_after(self.as_of.saturating_sub(length)));
-        self.windows = self.windows.max(counted.windows());
+        let more = std::array::from_fn(|window| counted.devices[window] && !self.followed[window]);
+        self.start(ring, more);
         for (index, event) in ring.range(0..ring.len()).enumerate() {
-            self.devices.enter(event.ids.device, self.from.map(|from| index >= from));
+            self.devices.enter(event.ids.device, self.holding(index));
         }
+    }
+
+    /// Follows these windows, too.
+    fn start(&mut self, ring: &Ring, windows: [bool; WINDOWS]) {
+        for window in (0..WINDOWS).filter(|window| windows[*window]) {
+            self.from[window] = ring.position_after(self.as_of.saturating_sub(WINDOWS_MS[window]));
+            self.followed[window] = true;
+        }
+    }
+
+    /// The followed windows that hold the ring's event at `index`.
+    fn holding(&self, index: usize) -> [bool; WINDOWS] {
+        std::array::from_fn(|window| self.followed[window] && index >= self.from[window])
     }
 
     /// Moves every window's start forward to `a`.
     pub fn advance(&mut self, ring: &Ring, a: i64, home: Currency) {
         self.as_of = a;
-        for (window, length) in WINDOWS_MS.into_iter().enumerate().take(self.windows) {
-            let start = a - length;
+        for window in 0..WINDOWS {
+            if !self.followed[window] {
+                continue;
+            }
+            let start = a - WINDOWS_MS[window];
             while self.from[window] < ring.len() && ring.time(self.from[window]) <= start {
                 self.leave(&ring.get(self.from[window]), window, home);
                 self.from[window] += 1;
@@ -137,10 +143,10 @@ impl Totals {
         if event.t > self.as_of {
             self.advance(ring, event.t, home);
         }
-        let inside = WINDOWS_MS.map(|length| event.t > self.as_of - length);
-        for (from, inside) in self.from.iter_mut().zip(inside).take(self.windows) {
+        let inside = std::array::from_fn(|window| self.followed[window] && event.t > self.as_of - WINDOWS_MS[window]);
+        for window in 0..WINDOWS {
             // What lies before a window's start shifts it.
-            *from += usize::from(!inside);
+            self.from[window] += usize::from(self.followed[window] && !inside[window]);
         }
         self.originals.insert(event.ids.transaction, event.t);
         self.count_in(event, inside, home);
@@ -148,13 +154,32 @@ impl Totals {
 
     /// Lets go of the ring's oldest event, which the ring no longer holds.
     pub fn removed_oldest(&mut self, event: &Event, home: Currency) {
-        for window in 0..self.windows {
+        for window in 0..WINDOWS {
             if self.from[window] > 0 {
                 self.from[window] -= 1;
-            } else {
+            } else if self.followed[window] {
                 self.leave(event, window, home);
             }
         }
+        if self.remembered > 0 {
+            self.remembered -= 1;
+        } else {
+            self.forget_original(event);
+        }
+    }
+
+    /// Forgets originals up to `horizon`, which no duplicate names any more: many at once, whose memory is waited for together.
+    pub fn forget(&mut self, ring: &Ring, horizon: i64) {
+        while ring.len() >= self.remembered + FORGOTTEN_AT_ONCE
+            && ring.time(self.remembered + FORGOTTEN_AT_ONCE - 1) <= horizon
+        {
+            let until = self.remembered + FORGOTTEN_AT_ONCE;
+            ring.range(self.remembered..until).for_each(|event| self.forget_original(&event));
+            self.remembered = until;
+        }
+    }
+
+    fn forget_original(&mut self, event: &Event) {
         if let Entry::Occupied(newest) = self.originals.entry(event.ids.transaction)
             && *newest.get() == event.t
         {
@@ -164,10 +189,13 @@ impl Totals {
 
     /// Loads what an event of these identities will meet: the events about to leave windows, and the tables' entries.
     pub fn fetch(&self, ring: &Ring, ids: &Identities) {
-        let leaving = self.from.map(|from| if from < ring.len() { ring.time(from) } else { 0 });
-        let oldest = if ring.is_empty() { None } else { self.originals.get(&ring.get(0).ids.transaction) };
+        let leaving: [_; WINDOWS] = std::array::from_fn(|window| {
+            let event = (self.from[window] < ring.len()).then(|| ring.get(self.from[window]))?;
+            let other = self.counterparties.counted[window].then_some(event.ids.counterparty);
+            Some((event.t, other.and_then(|other| self.counterparties.held.get(&other)).map(|held| held[window])))
+        });
         let held = self.counterparties.held.get(&ids.counterparty).map(|held| held[0]);
-        black_box((leaving, oldest, self.originals.get(&ids.transaction), held));
+        black_box((leaving, self.originals.get(&ids.transaction), held));
     }
 
     /// The newest event of this transaction identity in the ring.
@@ -235,125 +263,40 @@ impl Distinct {
     }
 }
 
-/// What a ring's cap pushed out: hourly panes for 24 h and 7 d, and originals that duplicates may still name.
-#[derive(Clone, Debug, Default)]
-pub struct Excess {
-    /// Per hour of event time: transactions and summed minor units.
-    panes: BTreeMap<i64, (u32, i128)>,
-    /// Evicted originals, oldest first: event time, identity, offset.
-    evicted: VecDeque<(i64, Identity, i64)>,
-    /// The newest evicted event of each transaction identity.
-    originals: Map<Identity, Event>,
-}
-
-impl Excess {
-    /// Takes an event that the cap pushed out of the ring.
-    pub fn take(&mut self, event: &Event, home: Currency) {
-        let pane = self.panes.entry(event.t.div_euclid(HOUR_MS)).or_default();
-        pane.0 += 1;
-        pane.1 += i128::from(event.money.summed(home).unwrap_or(0));
-        let position = self.evicted.partition_point(|(t, ..)| *t <= event.t);
-        self.evicted.insert(position, (event.t, event.ids.transaction, event.offset));
-        let newest = self.originals.entry(event.ids.transaction).or_insert(*event);
-        if newest.t <= event.t {
-            *newest = *event;
-        }
-    }
-
-    /// Forgets panes that ended at or before `expired`, and originals of that age or `forgotten`'s.
-    pub fn prune(&mut self, expired: i64, forgotten: i64) {
-        while let Some(pane) = self.panes.first_entry() {
-            if (pane.key() + 1) * HOUR_MS > expired {
-                break;
-            }
-            pane.remove();
-        }
-        while let Some(&(_, transaction, offset)) = self.evicted.front().filter(|(t, ..)| *t <= forgotten) {
-            self.evicted.pop_front();
-            if self.originals.get(&transaction).is_some_and(|newest| newest.offset == offset) {
-                self.originals.remove(&transaction);
-            }
-        }
-    }
-
-    /// Whether nothing is held any more.
-    pub fn is_empty(&self) -> bool {
-        self.panes.is_empty() && self.evicted.is_empty()
-    }
-
-    /// Adds the panes that overlap (a − W, a] to the 24 h and 7 d windows; true when there were any.
-    pub fn add_to(&self, windows: &mut Windows, a: i64, rules: &Rules) -> bool {
-        if self.panes.is_empty() {
-            return false;
-        }
-        let mut any = false;
-        for (window, length) in WINDOWS_MS.into_iter().enumerate().skip(FIRST_PANED) {
-            let first = (a - length).div_euclid(HOUR_MS);
-            let overlapping = self.panes.range(first..=a.div_euclid(HOUR_MS));
-            let (count, sum) = overlapping
-                .fold((0_u32, 0_i128), |(count, sum), (_, pane)| (count.saturating_add(pane.0), sum + pane.1));
-            if rules.counted.transactions[window] {
-                windows.count[window] = windows.count[window].saturating_add(count);
-                windows.sum[window] = saturate(i128::from(windows.sum[window]) + sum);
-            }
-            any |= count > 0;
-        }
-        any
-    }
-
-    /// The newest evicted event of this transaction identity.
-    pub fn original(&self, transaction: Identity) -> Option<Event> {
-        self.originals.get(&transaction).copied()
-    }
-}
-
-impl Stored for Excess {
-    fn put(&self, out: &mut Vec<u8>) {
-        put_length(out, self.panes.len());
-        for (hour, (count, sum)) in &self.panes {
-            out.put_i64_le(*hour);
-            out.put_u32_le(*count);
-            out.put_i128_le(*sum);
-        }
-        put_length(out, self.evicted.len());
-        for (t, transaction, offset) in &self.evicted {
-            out.put_i64_le(*t);
-            out.put_u64_le(transaction.0);
-            out.put_i64_le(*offset);
-        }
-        let mut originals: Vec<&Event> = self.originals.values().collect();
-        originals.sort_unstable_by_key(|event| event.offset);
-        put_length(out, originals.len());
-        originals.iter().for_each(|event| event.put(out));
-    }
-
-    fn take(from: &mut &[u8]) -> Result<Self, Damaged> {
-        let mut excess = Self::default();
-        for _ in 0..take_length(from, 28)? {
-            let hour = from.try_get_i64_le()?;
-            if excess.panes.last_key_value().is_some_and(|(last, _)| *last >= hour) || hour.abs() > MOST_HOURS {
-                return Err(Damaged("hourly panes are out of order"));
-            }
-            excess.panes.insert(hour, (from.try_get_u32_le()?, from.try_get_i128_le()?));
-        }
-        for _ in 0..take_length(from, 24)? {
-            let (t, transaction) = (from.try_get_i64_le()?, Identity(from.try_get_u64_le()?));
-            if excess.evicted.back().is_some_and(|(last, ..)| *last > t) {
-                return Err(Damaged("evicted events are out of order"));
-            }
-            excess.evicted.push_back((t, transaction, from.try_get_i64_le()?));
-        }
-        for _ in 0..take_length(from, 56)? {
-            let event = Event::take(from)?;
-            excess.originals.insert(event.ids.transaction, event);
-        }
-        Ok(excess)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{amount::AmountMinor, ring::Money};
     use super::*;
+
+    const NOBODY: Identities = Identities {
+        transaction: Identity::ABSENT,
+        counterparty: Identity::ABSENT,
+        device: Identity::ABSENT,
+        place: Identity::ABSENT,
+    };
+
+    #[test]
+    fn originals_are_held_as_long_as_duplicates_may_name_them_and_a_few_more() {
+        let mut ring = Ring::default();
+        let event = |t: i64| Event {
+            t,
+            offset: t,
+            ids: Identities { transaction: Identity(t as u64 + 1), ..NOBODY },
+            money: Money::new(AmountMinor(1), Currency::KES, false),
+        };
+        (0..1_000).for_each(|t| _ = ring.insert(&event(t)));
+        let mut totals = Totals::build(&ring, Counted::ALL, Currency::KES);
+        assert_eq!(totals.originals.len(), 1_000);
+        totals.forget(&ring, 899);
+        assert!((100..100 + FORGOTTEN_AT_ONCE).contains(&totals.originals.len()), "{}", totals.originals.len());
+        assert_eq!(totals.original(&ring, Identity(901)).map(|event| event.t), Some(900));
+        assert_eq!(totals.original(&ring, Identity(1)), None);
+        while let Some(oldest) = ring.pop_oldest() {
+            totals.removed_oldest(&oldest, Currency::KES);
+        }
+        assert!(totals.originals.is_empty() && totals.counterparties.held.is_empty());
+        assert_eq!((totals.from, totals.sum, totals.remembered), ([0; WINDOWS], [0; WINDOWS], 0));
+    }
 
     #[test]
     fn what_is_in_no_window_leaves_nothing_behind() {

@@ -5,6 +5,7 @@ mod blanks;
 pub mod decode;
 mod digits;
 pub mod encode;
+pub mod excess;
 pub mod features;
 pub mod flags;
 pub mod history;

@@ -53,10 +53,15 @@ impl Counted {
         Self { devices: [false; WINDOWS], ..*self }
     }
 
+    /// The windows in which anything is counted.
+    pub fn anywhere(&self) -> [bool; WINDOWS] {
+        let Self { transactions, counterparties, devices, places } = self;
+        std::array::from_fn(|at| transactions[at] || counterparties[at] || devices[at] || places[at])
+    }
+
     /// Nothing is counted in longer windows than so many.
     pub fn windows(&self) -> usize {
-        let Self { transactions, counterparties, devices, places } = self;
-        longest(transactions).max(longest(counterparties)).max(longest(devices)).max(longest(places))
+        longest(&self.anywhere())
     }
 }
 
