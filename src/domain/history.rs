@@ -114,10 +114,7 @@ impl History {
         let oldest = a - rules.duplicate_ms;
         let in_ring = match self.hot.as_ref().and_then(|hot| hot.totals.as_ref()) {
             Some(totals) => totals.original(&self.ring, transaction),
-            None => {
-                let mut recent = self.ring.newest_first().take_while(|event| event.t > oldest);
-                recent.find(|event| event.ids.transaction == transaction)
-            }
+            None => self.ring.newest_of(transaction, oldest),
         };
         let evicted = || self.hot.as_ref().and_then(|hot| hot.excess.original(transaction));
         in_ring.or_else(evicted).filter(|original| original.t > oldest)

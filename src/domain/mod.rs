@@ -4,6 +4,7 @@ pub mod amount;
 mod blanks;
 pub mod decode;
 mod digits;
+mod distinct;
 pub mod encode;
 pub mod excess;
 pub mod features;

@@ -179,7 +179,7 @@ impl Profile {
 
     /// Tells the devices' newest uses by the events that are still in the ring: no older one is in any window.
     pub fn recall_devices(&mut self, ring: &Ring) {
-        for event in ring.newest_first() {
+        for event in ring.newest_first(i64::MAX) {
             let devices = self.known.devices_mut().iter_mut();
             devices.filter(|[known, ..]| *known == event.ids.device.0).for_each(|device| used(device, event.t));
         }

@@ -121,20 +121,20 @@ impl Ring {
         prefetch(&earlier[earlier.len().saturating_sub(most.saturating_sub(later.len()))..]);
     }
 
-    /// All events, newest first.
-    pub fn newest_first(&self) -> impl Iterator<Item = Event> + '_ {
-        self.events.iter().rev().map(|packed| self.unpack(packed))
+    /// The events up to time `t`, newest first.
+    pub fn newest_first(&self, t: i64) -> impl Iterator<Item = Event> + '_ {
+        self.events.range(..self.position_after(t)).rev().map(|packed| self.unpack(packed))
+    }
+
+    /// The newest event later than `t` of this transaction identity.
+    pub fn newest_of(&self, transaction: Identity, t: i64) -> Option<Event> {
+        let mut later = self.events.iter().rev().take_while(|packed| self.base + i64::from(packed.above_base) > t);
+        later.find(|packed| packed.transaction == transaction.0).map(|packed| self.unpack(packed))
     }
 
     /// The events in these places, oldest first.
     pub fn range(&self, places: Range<usize>) -> impl Iterator<Item = Event> + '_ {
         self.events.range(places).map(|packed| self.unpack(packed))
-    }
-
-    /// How many of the first `until` events are later than `t`: of the newest ones, looked at one by one.
-    pub fn count_after(&self, t: i64, until: usize) -> usize {
-        let newest = self.events.range(..until).rev();
-        newest.take_while(|packed| self.base + i64::from(packed.above_base) > t).count()
     }
 
     /// Inserts after every event of the same or an earlier time; events come in offset order, so ties sort by it.
@@ -359,7 +359,7 @@ mod tests {
         }
         assert!(full > 1_000_000 && ring.heap_bytes() < 6_000, "{full} {}", ring.heap_bytes());
         assert_eq!(
-            ring.newest_first().map(|event| event.t).collect::<Vec<_>>(),
+            ring.newest_first(i64::MAX).map(|event| event.t).collect::<Vec<_>>(),
             Vec::from_iter((19_990..20_000).rev())
         );
     }

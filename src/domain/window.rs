@@ -3,13 +3,12 @@
 //! Here they are recomputed by scanning the ring, window by window from the shortest: the whole truth for small rings and for
 //! out-of-order events. Large rings keep running totals, which must equal this (`hot`, by property test).
 
-use hashbrown::HashSet;
-
 use super::{
     amount::Currency,
+    distinct::Distinct,
     identity::Identity,
     ring::{Event, Ring},
-    rules::{Rules, WINDOWS, WINDOWS_MS, longest},
+    rules::{Rules, WINDOWS, WINDOWS_MS},
 };
 
 /// What the windows hold as of one moment, shortest window first, the event under judgement included.
@@ -39,15 +38,14 @@ pub fn scan(ring: &Ring, current: &Event, a: i64, devices: Option<[u32; WINDOWS]
         devices: Distinct::within(&counted.devices),
         places: Distinct::within(&counted.places),
     };
-    scan.add(0, || std::iter::once(*current));
-    let mut until = ring.position_after(a);
-    for (window, length_ms) in WINDOWS_MS.iter().enumerate().take(counted.windows()) {
-        let from = until - ring.count_after(a - length_ms, until);
-        // The shortest windows mostly hold nothing more.
-        if from < until {
-            scan.add(window, || ring.range(from..until));
-            until = from;
+    scan.add(0, current);
+    let (starts, windows) = (WINDOWS_MS.map(|length| a - length), counted.windows());
+    for event in ring.newest_first(a) {
+        let window = starts.iter().map(|start| usize::from(event.t <= *start)).sum();
+        if window >= windows {
+            break;
         }
+        scan.add(window, &event);
     }
     Windows {
         count: only(counted.transactions, running(scan.counts)),
@@ -69,15 +67,16 @@ struct Scan {
 }
 
 impl Scan {
-    /// Adds the events that `window` holds and no shorter one: what each of them must count is known, and only that is read.
-    #[inline]
-    fn add<I: Iterator<Item = Event>>(&mut self, window: usize, events: impl Fn() -> I) {
-        self.counts[window] += events().count() as u32;
-        self.sums[window] += events().map(|event| i128::from(event.money.summed(self.home).unwrap_or(0))).sum::<i128>();
-        let others = events().map(|event| event.ids.counterparty);
-        self.counterparties.add(window, others.filter(|other| *other != Identity::ABSENT));
-        self.devices.add(window, events().map(|event| event.ids.device));
-        self.places.add(window, events().map(|event| event.ids.place));
+    /// Adds an event that `window` holds and no shorter one; none that was added is in a longer one.
+    #[inline(always)]
+    fn add(&mut self, window: usize, event: &Event) {
+        self.counts[window] += 1;
+        self.sums[window] += i128::from(event.money.summed(self.home).unwrap_or(0));
+        if event.ids.counterparty != Identity::ABSENT {
+            self.counterparties.add(window, event.ids.counterparty);
+        }
+        self.devices.add(window, event.ids.device);
+        self.places.add(window, event.ids.place);
     }
 }
 
@@ -98,57 +97,4 @@ fn running<T: Copy + std::ops::AddAssign>(mut per_window: [T; WINDOWS]) -> [T; W
         per_window[window] += shorter;
     }
     per_window
-}
-
-/// Distinct identities, met newest first: each counts from the shortest window it was first met in.
-struct Distinct {
-    /// Nothing that only longer windows hold need be told apart.
-    windows: usize,
-    first_in: [u32; WINDOWS],
-    /// One bit for each identity seen: where it is not set, the identity is new.
-    seen: u64,
-    few: [Identity; FEW],
-    len: usize,
-    many: Option<HashSet<Identity, foldhash::fast::RandomState>>,
-}
-
-/// The first identities are compared one by one; beyond them a set takes over.
-const FEW: usize = 24;
-
-impl Distinct {
-    /// None yet; up to the longest of the windows counted.
-    fn within(counted: &[bool; WINDOWS]) -> Self {
-        Self {
-            windows: longest(counted),
-            first_in: [0; WINDOWS],
-            seen: 0,
-            few: [Identity::ABSENT; FEW],
-            len: 0,
-            many: None,
-        }
-    }
-
-    /// Counts those that are new in `window`; shorter windows were counted before.
-    #[inline]
-    fn add(&mut self, window: usize, identities: impl Iterator<Item = Identity>) {
-        if window < self.windows {
-            identities.for_each(|identity| self.first_in[window] += u32::from(self.is_new(identity)));
-        }
-    }
-
-    #[inline]
-    fn is_new(&mut self, identity: Identity) -> bool {
-        // Identities are hashes: their low bits are as good as any.
-        let bit = 1 << (identity.0 & 63);
-        if self.seen & bit != 0 && self.few[..self.len].contains(&identity) {
-            return false;
-        }
-        self.seen |= bit;
-        if self.len < FEW {
-            self.few[self.len] = identity;
-            self.len += 1;
-            return true;
-        }
-        self.many.get_or_insert_default().insert(identity)
-    }
 }
