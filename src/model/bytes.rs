@@ -54,8 +54,8 @@ pub(super) struct BytePlan {
     /// Each tree's, level by level. Trees of fewer splits have some that nobody reaches.
     splits: Vec<[Split; SPLITS]>,
     leaves: Vec<Leaves>,
-    /// Each tree's leaves as the plan numbers them: asked for seldom, so apart from what every row reads.
-    numbers: Vec<[u32; LEAVES]>,
+    /// The number that the plan gives each tree's first leaf; the others follow.
+    first_leaves: Vec<u32>,
 }
 
 /// Whether a column's rank is above a threshold.
@@ -87,16 +87,16 @@ impl BytePlan {
         if !(1..=MOST).contains(&questions.len()) {
             return None;
         }
-        let (mut splits, mut leaves, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut splits, mut leaves) = (Vec::new(), Vec::new());
         for tree in &plan.trees {
             let nodes = &plan.nodes[tree.node_base as usize..];
             splits.push(compile(nodes, usize::from(tree.splits), &questions));
-            let own = std::array::from_fn(|leaf| tree.leaf_base + (leaf as u32).min(u32::from(tree.splits)));
-            leaves.push(Aligned(own.map(|leaf| plan.leaves[leaf as usize])));
-            numbers.push(own);
+            let own = &plan.leaves[tree.leaf_base as usize..][..=usize::from(tree.splits)];
+            leaves.push(Aligned(std::array::from_fn(|leaf| own.get(leaf).copied().unwrap_or_default())));
         }
         let thresholds = plan.features.iter().map(|feature| Thresholds::of(&feature.thresholds)).collect();
-        Some(Self { thresholds, questions, splits, leaves, numbers })
+        let first_leaves = plan.trees.iter().map(|tree| tree.leaf_base).collect();
+        Some(Self { thresholds, questions, splits, leaves, first_leaves })
     }
 
     /// Appends the scores of at most [`TOGETHER`] rows and the leaves that they reached, by the vectors this processor has: the
@@ -177,8 +177,8 @@ impl BytePlan {
 
     /// The leaves, as the plan numbers them, that a lane reached, `reached` being what [`BytePlan::raw`] found.
     pub(super) fn numbered(&self, reached: &[Reached], lane: usize) -> Vec<usize> {
-        let reached = reached.iter().map(|reached| usize::from(reached.0[lane]) % LEAVES);
-        self.numbers.iter().zip(reached).map(|(numbers, leaf)| numbers[leaf] as usize).collect()
+        let trees = self.first_leaves.iter().zip(reached);
+        trees.map(|(first, reached)| *first as usize + usize::from(reached.0[lane])).collect()
     }
 
     /// Tells each column what it sees of each row.
