@@ -66,7 +66,8 @@ impl ScoreMap {
 
     /// The score of calibrated log odds; 0 for NaN.
     pub fn score(&self, log_odds: f64) -> u8 {
-        let above = self.anchors.partition_point(|anchor| anchor.log_odds <= log_odds);
+        // A few are sooner counted than searched: each step of a search waits for the one before.
+        let above = self.anchors.iter().filter(|anchor| anchor.log_odds <= log_odds).count();
         let (Some(low), Some(high)) = (above.checked_sub(1).map(|at| self.anchors[at]), self.anchors.get(above)) else {
             return if above == 0 { 0 } else { 100 };
         };

@@ -26,6 +26,10 @@ use crate::{
 pub struct Pending<'m> {
     /// The record.
     pub message: &'m Fetched<'m>,
+    /// Where it is of. The client's memory is not asked again for what every record is asked.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
     /// What it turned out to be.
     pub step: Step<'m>,
     /// The place of its row among the batch's, where it has one.
@@ -64,9 +68,9 @@ pub fn step<'m>(messages: &'m [Fetched<'m>], slots: &mut Slots, telemetry: &Tele
                     at += 1;
                 }
             });
-            if let (Err(place), Some(Ahead { message, .. })) = (stepped, ahead.get(at)) {
-                if let Some(slot) = slots.get_mut(&message.partition()) {
-                    slot.crashed(message.offset(), place);
+            if let (Err(place), Some(Ahead { partition, record, .. })) = (stepped, ahead.get(at)) {
+                if let Some(slot) = slots.get_mut(partition) {
+                    slot.crashed(record.offset, place);
                 }
                 at += 1;
             }
@@ -82,6 +86,7 @@ const AHEAD: usize = 16;
 /// A record read ahead of its turn.
 struct Ahead<'m> {
     message: &'m Fetched<'m>,
+    partition: i32,
     record: Record<'m>,
     headed: bool,
     /// `None` where its partition is not live: it may be for the replay, or for nobody.
@@ -110,12 +115,12 @@ impl<'m> Ahead<'m> {
 
     fn unread(message: &'m Fetched<'m>) -> Self {
         let (record, headed) = record(message);
-        Self { message, record, headed, read: None }
+        Self { message, partition: message.partition(), record, headed, read: None }
     }
 
     /// `None` where a rebalance inside poll has taken the partition: then the next owner judges the message.
     fn read(mut self, slots: &mut Slots) -> Option<Self> {
-        let slot = slots.get_mut(&self.message.partition())?;
+        let slot = slots.get_mut(&self.partition)?;
         let given_up = slot.given_up.contains(&self.record.offset);
         let live = !given_up && matches!(slot.stage, Stage::Live);
         self.read = slot.engine.as_mut().filter(|_| live).map(|engine| engine.read(&self.record));
@@ -124,20 +129,21 @@ impl<'m> Ahead<'m> {
 
     /// Applies the record; what it turned out to be, where a verdict is to be written.
     fn step(&mut self, slots: &mut Slots, place: usize, telemetry: &Telemetry) -> Option<Pending<'m>> {
-        let Self { message, record, headed, read } = self;
-        let step = slots.get_mut(&message.partition())?.take(record, read.take(), telemetry)?;
-        Some(Pending { message, step, place, headed: *headed, timestamp_ms: record.timestamp_ms })
+        let Self { message, partition, record, headed, read } = self;
+        let step = slots.get_mut(partition)?.take(record, read.take(), telemetry)?;
+        let (partition, Record { offset, timestamp_ms, .. }) = (*partition, *record);
+        Some(Pending { message, partition, offset, step, place, headed: *headed, timestamp_ms })
     }
 
     fn look_for(&mut self, slots: &Slots) {
-        let engine = slots.get(&self.message.partition()).and_then(Slot::live_engine);
+        let engine = slots.get(&self.partition).and_then(Slot::live_engine);
         if let Some((engine, read)) = engine.zip(self.read.as_mut()) {
             engine.look_for(read);
         }
     }
 
     fn fetch(&self, slots: &Slots) {
-        let engine = slots.get(&self.message.partition()).and_then(Slot::live_engine);
+        let engine = slots.get(&self.partition).and_then(Slot::live_engine);
         if let Some((engine, read)) = engine.zip(self.read.as_ref()) {
             engine.fetch(read);
         }

@@ -207,12 +207,11 @@ impl Writer<'_> {
         while at < pending.len() {
             let written = guarded(|| {
                 while let Some(one) = pending.get(at) {
-                    let (partition, offset) = (one.message.partition(), one.message.offset());
-                    if !self.run.takes(partition) {
+                    if !self.run.takes(one.partition) {
                         self.hand_over(slots);
                     }
-                    let slot = slots.get_mut(&partition);
-                    if let Some(slot) = slot.filter(|slot| slot.is_whole_at(offset)) {
+                    let slot = slots.get_mut(&one.partition);
+                    if let Some(slot) = slot.filter(|slot| slot.is_whole_at(one.offset)) {
                         let letter = match &one.step {
                             Step::Invalid(invalid) => Some(letters.write(one.message, invalid)?),
                             Step::Judged(_) => None,
@@ -229,8 +228,8 @@ impl Writer<'_> {
                     break;
                 }
                 (Err(place), Some(one)) => {
-                    if let Some(slot) = slots.get_mut(&one.message.partition()) {
-                        slot.crashed(one.message.offset(), place);
+                    if let Some(slot) = slots.get_mut(&one.partition) {
+                        slot.crashed(one.offset, place);
                     }
                     at += 1;
                 }
@@ -252,7 +251,7 @@ impl Writer<'_> {
 
     fn write(&mut self, slot: &mut Slot, one: &Pending<'_>, score: Score<'_>, letter: Option<u64>, shared: &Shared) {
         let Some(epoch) = slot.epoch() else { return };
-        let (partition, offset) = (slot.partition, one.message.offset());
+        let Pending { partition, offset, .. } = *one;
         let source = Source { log: self.short_log, partition, offset, previous_offset: slot.previous, epoch };
         let stamp = Stamp { source, decided_at: self.decided_at_text, processing_time_ms: self.processing_time_ms };
         let (emitted, key, institution) = match &one.step {
@@ -271,8 +270,8 @@ impl Writer<'_> {
         if emitted.flags.has(Flags::MISROUTED) {
             shared.telemetry.metrics.misrouted(institution);
         }
-        let own_key = one.message.key().filter(|key| (1..=256).contains(&key.len()));
-        let key = key.as_ref().map_or(own_key, |key| Some(key.as_bytes()));
+        let own_key = || one.message.key().filter(|key| (1..=256).contains(&key.len()));
+        let key = key.as_ref().map_or_else(own_key, |key| Some(key.as_bytes()));
         self.count(&emitted, one.timestamp_ms);
         slot.previous = offset;
         let trace = if one.headed { trace(one.message) } else { Vec::new() };
