@@ -44,8 +44,7 @@ pub struct Totals {
 #[derive(Clone, Debug)]
 struct Distinct {
     counted: [bool; WINDOWS],
-    held: Map<Identity, [u32; WINDOWS]>,
-    distinct: [u32; WINDOWS],
+    held: [Map<Identity, u32>; WINDOWS],
 }
 
 impl Totals {
@@ -126,7 +125,7 @@ impl Totals {
     pub fn windows(&self, ring: &Ring, current: &Event, devices: Option<[u32; WINDOWS]>, home: Currency) -> Windows {
         let own = i128::from(current.money.summed(home).unwrap_or(0));
         let counterparties = match current.ids.counterparty {
-            Identity::ABSENT => self.counterparties.distinct,
+            Identity::ABSENT => self.counterparties.distinct(),
             other => self.counterparties.with(other),
         };
         Windows {
@@ -189,13 +188,13 @@ impl Totals {
 
     /// Loads what an event of these identities will meet: the events about to leave windows, and the tables' entries.
     pub fn fetch(&self, ring: &Ring, ids: &Identities) {
-        let leaving: [_; WINDOWS] = std::array::from_fn(|window| {
-            let event = (self.from[window] < ring.len()).then(|| ring.get(self.from[window]))?;
-            let other = self.counterparties.counted[window].then_some(event.ids.counterparty);
-            Some((event.t, other.and_then(|other| self.counterparties.held.get(&other)).map(|held| held[window])))
+        let of_window: [_; WINDOWS] = std::array::from_fn(|window| {
+            let (held, oldest) = (&self.counterparties.held[window], self.from[window]);
+            let leaving = (oldest < ring.len()).then(|| ring.get(oldest));
+            let left = leaving.and_then(|event| held.get(&event.ids.counterparty));
+            (leaving.map(|event| event.t), left, held.get(&ids.counterparty))
         });
-        let held = self.counterparties.held.get(&ids.counterparty).map(|held| held[0]);
-        black_box((leaving, self.originals.get(&ids.transaction), held));
+        black_box((of_window, self.originals.get(&ids.transaction)));
     }
 
     /// The newest event of this transaction identity in the ring.
@@ -227,20 +226,13 @@ impl Totals {
 
 impl Distinct {
     fn within(counted: [bool; WINDOWS]) -> Self {
-        Self { counted, held: Map::default(), distinct: [0; WINDOWS] }
+        Self { counted, held: Default::default() }
     }
 
     fn enter(&mut self, identity: Identity, inside: [bool; WINDOWS]) {
-        let inside: [bool; WINDOWS] = std::array::from_fn(|window| inside[window] && self.counted[window]);
-        // In no window, it would never leave one: nothing would remove it.
-        if inside == [false; WINDOWS] {
-            return;
-        }
-        let held = self.held.entry(identity).or_default();
         for window in 0..WINDOWS {
-            if inside[window] {
-                self.distinct[window] += u32::from(held[window] == 0);
-                held[window] += 1;
+            if inside[window] && self.counted[window] {
+                *self.held[window].entry(identity).or_default() += 1;
             }
         }
     }
@@ -249,17 +241,24 @@ impl Distinct {
         if !self.counted[window] {
             return;
         }
-        let Some(held) = self.held.get_mut(&identity) else { return };
-        held[window] -= 1;
-        self.distinct[window] -= u32::from(held[window] == 0);
-        if *held == [0; WINDOWS] {
-            self.held.remove(&identity);
+        if let Entry::Occupied(mut held) = self.held[window].entry(identity) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
         }
     }
 
+    /// How many there are in each window.
+    fn distinct(&self) -> [u32; WINDOWS] {
+        std::array::from_fn(|window| self.held[window].len() as u32)
+    }
+
+    /// The same with one more.
     fn with(&self, identity: Identity) -> [u32; WINDOWS] {
-        let held = self.held.get(&identity).copied().unwrap_or_default();
-        only(self.counted, std::array::from_fn(|window| self.distinct[window] + u32::from(held[window] == 0)))
+        let new = |window: usize| self.counted[window] && !self.held[window].contains_key(&identity);
+        let distinct = self.distinct();
+        std::array::from_fn(|window| distinct[window] + u32::from(new(window)))
     }
 }
 
@@ -294,18 +293,19 @@ mod tests {
         while let Some(oldest) = ring.pop_oldest() {
             totals.removed_oldest(&oldest, Currency::KES);
         }
-        assert!(totals.originals.is_empty() && totals.counterparties.held.is_empty());
+        assert!(totals.originals.is_empty() && totals.places.held.iter().all(Map::is_empty));
         assert_eq!((totals.from, totals.sum, totals.remembered), ([0; WINDOWS], [0; WINDOWS], 0));
     }
 
     #[test]
     fn what_is_in_no_window_leaves_nothing_behind() {
+        let is_empty = |distinct: &Distinct| distinct.held.iter().all(Map::is_empty);
         let mut distinct = Distinct::within([true; WINDOWS]);
         distinct.enter(Identity(7), [false; WINDOWS]);
-        assert!(distinct.held.is_empty());
+        assert!(is_empty(&distinct));
         distinct.enter(Identity(7), [false, false, false, false, true]);
         assert_eq!(distinct.with(Identity(8)), [1, 1, 1, 1, 2]);
         distinct.leave(Identity(7), WINDOWS - 1);
-        assert!(distinct.held.is_empty());
+        assert!(is_empty(&distinct));
     }
 }
