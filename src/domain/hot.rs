@@ -109,10 +109,8 @@ impl Totals {
     /// Moves every window's start forward to `a`.
     pub fn advance(&mut self, ring: &Ring, a: i64, home: Currency) {
         self.as_of = a;
-        for window in 0..WINDOWS {
-            if !self.followed[window] {
-                continue;
-            }
+        let followed = self.followed;
+        for window in (0..WINDOWS).filter(|window| followed[*window]) {
             let start = a - WINDOWS_MS[window];
             while self.from[window] < ring.len() && ring.time(self.from[window]) <= start {
                 self.leave(&ring.get(self.from[window]), window, home);
@@ -143,9 +141,9 @@ impl Totals {
             self.advance(ring, event.t, home);
         }
         let inside = std::array::from_fn(|window| self.followed[window] && event.t > self.as_of - WINDOWS_MS[window]);
-        for window in 0..WINDOWS {
+        for window in (0..WINDOWS).filter(|window| self.followed[*window] && !inside[*window]) {
             // What lies before a window's start shifts it.
-            self.from[window] += usize::from(self.followed[window] && !inside[window]);
+            self.from[window] += 1;
         }
         self.originals.insert(event.ids.transaction, event.t);
         self.count_in(event, inside, home);
@@ -230,10 +228,8 @@ impl Distinct {
     }
 
     fn enter(&mut self, identity: Identity, inside: [bool; WINDOWS]) {
-        for window in 0..WINDOWS {
-            if inside[window] && self.counted[window] {
-                *self.held[window].entry(identity).or_default() += 1;
-            }
+        for window in (0..WINDOWS).filter(|window| inside[*window] && self.counted[*window]) {
+            *self.held[window].entry(identity).or_default() += 1;
         }
     }
 

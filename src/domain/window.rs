@@ -1,6 +1,6 @@
 //! The five sliding windows (a − W, a] over a phone's events: count, sum, distinct counterparties, devices, places.
 //!
-//! Here they are recomputed by scanning the ring, window by window from the shortest: the whole truth for small rings and for
+//! Here they are recomputed by scanning the ring from its newest event on: the whole truth for small rings and for
 //! out-of-order events. Large rings keep running totals, which must equal this (`hot`, by property test).
 
 use super::{
