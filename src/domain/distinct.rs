@@ -18,7 +18,7 @@ pub(super) struct Distinct {
     many: Option<HashSet<Identity, foldhash::fast::RandomState>>,
 }
 
-/// The first identities are compared one by one; beyond them a set takes over.
+/// The first identities are compared with one another; beyond them a set takes over.
 const FEW: usize = 4 * FOUR;
 const FOUR: usize = 4;
 
@@ -38,7 +38,7 @@ impl Distinct {
 
     #[inline(always)]
     fn is_new(&mut self, identity: Identity) -> bool {
-        // Four are compared at once, and it is written in any case: whether it is new could not be foreseen.
+        // Four are compared at once, and where there is room it is written in any case: whether it is new could not be foreseen.
         let mut same = 0;
         for (at, four) in self.few.as_chunks::<FOUR>().0.iter().enumerate().take(self.len / FOUR + 1) {
             let those = four.iter().rev().fold(0, |bits: u32, known| bits << 1 | u32::from(*known == identity));

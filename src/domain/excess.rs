@@ -47,7 +47,7 @@ impl Excess {
         }
     }
 
-    /// Forgets panes that ended at or before `expired`, and originals of that age or `forgotten`'s.
+    /// Forgets panes that ended at or before `expired`, and originals up to `forgotten`.
     pub fn prune(&mut self, expired: i64, forgotten: i64) {
         while let Some(pane) = self.panes.first_entry() {
             if (pane.key() + 1) * HOUR_MS > expired {

@@ -43,8 +43,10 @@ struct Hot {
 /// The heap and inline bytes of one history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Events, and what large rings carry beside them.
+    /// Events.
     pub ring: usize,
+    /// The running totals that large rings carry beside them.
+    pub totals: usize,
     /// Profile, with the entry itself.
     pub profile: usize,
 }
@@ -53,6 +55,7 @@ impl Footprint {
     /// Adds another's bytes.
     pub fn add(&mut self, other: Self) {
         self.ring += other.ring;
+        self.totals += other.totals;
         self.profile += other.profile;
     }
 }
@@ -187,10 +190,14 @@ impl History {
         self.ring.len() * 5 >= rules.ring_cap * 4
     }
 
-    /// Bytes held, as the allocator rounds them (large rings' tables are estimated by their events).
+    /// Bytes held, as the allocator rounds them (but for what a cap pushed out).
     pub fn footprint(&self) -> Footprint {
-        let hot = self.hot.as_ref().and_then(|hot| hot.totals.as_ref()).map_or(0, |_| self.ring.len() * 160);
-        Footprint { ring: self.ring.heap_bytes() + hot, profile: size_of::<Self>() + self.profile.heap_bytes() }
+        let totals = self.hot.as_ref().and_then(|hot| hot.totals.as_ref());
+        Footprint {
+            ring: self.ring.heap_bytes(),
+            totals: totals.map_or(0, |totals| size_of::<Hot>() + totals.heap_bytes()),
+            profile: size_of::<Self>() + self.profile.heap_bytes(),
+        }
     }
 
     /// Appends the history to a snapshot. Totals are a cache and stay behind.

@@ -34,9 +34,9 @@ pub struct Totals {
     counterparties: Distinct,
     devices: Distinct,
     places: Distinct,
-    /// The ring index of the oldest event that duplicates may still name.
+    /// The ring index from which on originals are held: duplicates may name them still, but for a few of the oldest.
     remembered: usize,
-    /// Of that one and all newer, the time of the newest event of each transaction identity: where the ring has it.
+    /// Of those, the time of the newest event of each transaction identity: where the ring has it.
     originals: Map<Identity, i64>,
 }
 
@@ -184,7 +184,8 @@ impl Totals {
         }
     }
 
-    /// Loads what an event of these identities will meet: the events about to leave windows, and the tables' entries.
+    /// Loads what an event of these identities will meet: the events about to leave windows, and the entries of their counterparties
+    /// and its own.
     pub fn fetch(&self, ring: &Ring, ids: &Identities) {
         let of_window: [_; WINDOWS] = std::array::from_fn(|window| {
             let (held, oldest) = (&self.counterparties.held[window], self.from[window]);
@@ -195,7 +196,14 @@ impl Totals {
         black_box((of_window, self.originals.get(&ids.transaction)));
     }
 
-    /// The newest event of this transaction identity in the ring.
+    /// Heap bytes held.
+    pub fn heap_bytes(&self) -> usize {
+        let tables = |distinct: &Distinct| distinct.held.iter().map(Map::allocation_size).sum::<usize>();
+        let distinct = tables(&self.counterparties) + tables(&self.devices) + tables(&self.places);
+        distinct + self.originals.allocation_size()
+    }
+
+    /// The newest event of this transaction identity in the ring, while it is remembered.
     pub fn original(&self, ring: &Ring, transaction: Identity) -> Option<Event> {
         let t = *self.originals.get(&transaction)?;
         let ties = (0..ring.position_after(t)).rev().map(|index| ring.get(index)).take_while(|event| event.t == t);

@@ -67,7 +67,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// Adds an event that `window` holds and no shorter one; none that was added is in a longer one.
+    /// Adds an event that `window` holds and no shorter one; none that was added before is in longer windows alone.
     #[inline(always)]
     fn add(&mut self, window: usize, event: &Event) {
         self.counts[window] += 1;

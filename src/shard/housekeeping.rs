@@ -158,7 +158,7 @@ impl Shard {
         if let Some(snapshots) = &mut self.snapshots {
             snapshots.keep_house(&self.slots, &self.shared.telemetry);
         }
-        self.shared.telemetry.metrics.state(self.number, phones, held.ring, held.profile);
+        self.shared.telemetry.metrics.state(self.number, phones, held);
         self.shared.telemetry.metrics.crowded(self.number, crowded);
         if now >= self.next_commit && !self.shared.stop.load(Ordering::Relaxed) {
             self.next_commit = now + COMMIT_EVERY;

@@ -16,7 +16,7 @@ use super::feed::FeedMetrics;
 use super::http::HttpMetrics;
 use super::sink::SinkMetrics;
 use super::snapshot::SnapshotMetrics;
-use crate::domain::transaction::wire_enum;
+use crate::domain::{history::Footprint, transaction::wire_enum};
 
 wire_enum! {
     /// A step of the shard's turn, timed per batch.
@@ -37,6 +37,8 @@ wire_enum! {
     StatePart {
         /// Events of the windows.
         Ring = "ring",
+        /// The running totals that large rings carry beside them.
+        Totals = "totals",
         /// What is known of phones beyond the windows.
         Profile = "profile",
     }
@@ -194,10 +196,11 @@ impl Metrics {
     }
 
     /// What a shard holds in memory.
-    pub fn state(&self, shard: usize, phones: usize, ring_bytes: usize, profile_bytes: usize) {
+    pub fn state(&self, shard: usize, phones: usize, held: Footprint) {
         let label = shard.to_string();
         self.phones.with_label_values(&[&label]).set(clamped(phones));
-        for (part, bytes) in [(StatePart::Ring, ring_bytes), (StatePart::Profile, profile_bytes)] {
+        let Footprint { ring, totals, profile } = held;
+        for (part, bytes) in [(StatePart::Ring, ring), (StatePart::Totals, totals), (StatePart::Profile, profile)] {
             self.state_bytes.with_label_values(&[label.as_str(), part.as_str()]).set(clamped(bytes));
         }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{facts::*, *};
-use crate::domain::{flags::Flags, invalid::InvalidReason, verdict::Kind};
+use crate::domain::{flags::Flags, history::Footprint, invalid::InvalidReason, verdict::Kind};
 
 /// Status code and body of a GET.
 fn get(address: SocketAddr, path: &str) -> (u16, String) {
@@ -167,7 +167,7 @@ fn facts_and_tallies_arrive_in_the_metrics() {
     telemetry.metrics.stage(Stage::Score, Duration::from_micros(80));
     telemetry.metrics.partition_at(5, 12, 1_700_000_000_500);
     telemetry.metrics.delays(5, Duration::from_millis(1_500), Duration::from_secs(40));
-    telemetry.metrics.state(0, 3, 1_000, 400);
+    telemetry.metrics.state(0, 3, Footprint { ring: 1_000, totals: 200, profile: 400 });
     telemetry.emit(RecoveryStarted { partition: 5, shard: 0 });
     telemetry.emit(EpochTaken { partition: 5, epoch: 9 });
     telemetry.emit(ZombieIgnored { partition: 5, verdicts: 4 });
@@ -206,6 +206,8 @@ fn facts_and_tallies_arrive_in_the_metrics() {
         "sentra_dead_letters_lost_total 1",
         "sentra_record_crashes_total 1",
         "sentra_phones{shard=\"0\"} 3",
+        "sentra_state_bytes{part=\"ring\",shard=\"0\"} 1000",
+        "sentra_state_bytes{part=\"totals\",shard=\"0\"} 200",
         "sentra_state_bytes{part=\"profile\",shard=\"0\"} 400",
         "sentra_broker_up 0",
     ] {
