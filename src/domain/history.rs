@@ -115,7 +115,7 @@ impl History {
     /// The original that an event of this transaction identity, judged as of `a`, repeats.
     pub fn original(&self, transaction: Identity, a: i64, rules: &Rules) -> Option<Event> {
         let oldest = a - rules.duplicate_ms;
-        let in_ring = match self.hot.as_ref().and_then(|hot| hot.totals.as_ref()) {
+        let in_ring = match self.totals() {
             Some(totals) => totals.original(&self.ring, transaction),
             None => self.ring.newest_of(transaction, oldest),
         };
@@ -175,7 +175,7 @@ impl History {
     pub fn fetch(&self, ids: &Identities) {
         self.profile.fetch();
         self.ring.fetch(NEWEST);
-        if let Some(totals) = self.hot.as_ref().and_then(|hot| hot.totals.as_ref()) {
+        if let Some(totals) = self.totals() {
             totals.fetch(&self.ring, ids);
         }
     }
@@ -192,10 +192,9 @@ impl History {
 
     /// Bytes held, as the allocator rounds them (but for what a cap pushed out).
     pub fn footprint(&self) -> Footprint {
-        let totals = self.hot.as_ref().and_then(|hot| hot.totals.as_ref());
         Footprint {
             ring: self.ring.heap_bytes(),
-            totals: totals.map_or(0, |totals| size_of::<Hot>() + totals.heap_bytes()),
+            totals: self.totals().map_or(0, |totals| size_of::<Hot>() + totals.heap_bytes()),
             profile: size_of::<Self>() + self.profile.heap_bytes(),
         }
     }
@@ -225,6 +224,10 @@ impl History {
         let hot = totals.is_some() || excess.is_some();
         let hot = hot.then(|| Box::new(Hot { totals, excess: excess.unwrap_or_default() }));
         Ok(Self { profile, ring, hot })
+    }
+
+    fn totals(&self) -> Option<&Totals> {
+        self.hot.as_ref()?.totals.as_ref()
     }
 
     fn pop_oldest(&mut self, rules: &Rules) -> Option<Event> {

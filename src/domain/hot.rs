@@ -24,9 +24,9 @@ pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 #[derive(Clone, Debug)]
 pub struct Totals {
     as_of: i64,
-    /// What is counted.
-    counted: Counted,
-    /// The windows in which anything is: no other is followed, and nothing of it is told.
+    /// The windows of which transactions and their sums are told.
+    transactions: [bool; WINDOWS],
+    /// The windows in which anything is counted: no other is followed, and nothing of it is told.
     followed: [bool; WINDOWS],
     /// Per followed window, the ring index of its oldest event.
     from: [usize; WINDOWS],
@@ -53,8 +53,8 @@ impl Totals {
         let as_of = ring.len().checked_sub(1).map_or(i64::MIN, |newest| ring.time(newest));
         let mut totals = Self {
             as_of,
-            counted,
-            followed: counted.anywhere(),
+            transactions: counted.transactions,
+            followed: [false; WINDOWS],
             from: [0; WINDOWS],
             sum: [0; WINDOWS],
             counterparties: Distinct::within(counted.counterparties),
@@ -79,12 +79,11 @@ impl Totals {
 
     /// Whether devices are counted wherever they are in `counted`.
     pub fn has_devices(&self, counted: &Counted) -> bool {
-        self.counted.devices == counted.devices
+        self.devices.counted == counted.devices
     }
 
     /// From now on devices are counted too, wherever they are in `counted`.
     pub fn count_devices(&mut self, ring: &Ring, counted: &Counted) {
-        self.counted.devices = counted.devices;
         self.devices = Distinct::within(counted.devices);
         let more = std::array::from_fn(|window| counted.devices[window] && !self.followed[window]);
         self.start(ring, more);
@@ -127,8 +126,8 @@ impl Totals {
             other => self.counterparties.with(other),
         };
         Windows {
-            count: only(self.counted.transactions, self.from.map(|from| (ring.len() - from) as u32 + 1)),
-            sum: only(self.counted.transactions, self.sum.map(|sum| saturate(sum + own))),
+            count: only(self.transactions, self.from.map(|from| (ring.len() - from) as u32 + 1)),
+            sum: only(self.transactions, self.sum.map(|sum| saturate(sum + own))),
             counterparties,
             devices: devices.unwrap_or_else(|| self.devices.with(current.ids.device)),
             places: self.places.with(current.ids.place),
@@ -271,20 +270,13 @@ mod tests {
     use super::super::{amount::AmountMinor, ring::Money};
     use super::*;
 
-    const NOBODY: Identities = Identities {
-        transaction: Identity::ABSENT,
-        counterparty: Identity::ABSENT,
-        device: Identity::ABSENT,
-        place: Identity::ABSENT,
-    };
-
     #[test]
     fn originals_are_held_as_long_as_duplicates_may_name_them_and_a_few_more() {
         let mut ring = Ring::default();
         let event = |t: i64| Event {
             t,
             offset: t,
-            ids: Identities { transaction: Identity(t as u64 + 1), ..NOBODY },
+            ids: Identities { transaction: Identity(t as u64 + 1), ..Identities::ABSENT },
             money: Money::new(AmountMinor(1), Currency::KES, false),
         };
         (0..1_000).for_each(|t| _ = ring.insert(&event(t)));

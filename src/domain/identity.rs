@@ -71,6 +71,16 @@ pub struct Identities {
     pub place: Identity,
 }
 
+impl Identities {
+    /// None of them was sent.
+    pub const ABSENT: Self = Self {
+        transaction: Identity::ABSENT,
+        counterparty: Identity::ABSENT,
+        device: Identity::ABSENT,
+        place: Identity::ABSENT,
+    };
+}
+
 impl Stored for Subject {
     fn put(&self, out: &mut Vec<u8>) {
         self.0.iter().for_each(|word| out.put_u64_le(*word));

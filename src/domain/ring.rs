@@ -100,7 +100,7 @@ impl Ring {
 
     /// The event time at `index`, oldest first.
     pub fn time(&self, index: usize) -> i64 {
-        self.base + i64::from(self.events[index].above_base)
+        self.time_of(&self.events[index])
     }
 
     /// The event at `index`, oldest first.
@@ -110,7 +110,7 @@ impl Ring {
 
     /// The oldest event's time.
     pub fn oldest(&self) -> Option<i64> {
-        self.events.front().map(|packed| self.base + i64::from(packed.above_base))
+        self.events.front().map(|packed| self.time_of(packed))
     }
 
     /// Has the oldest event and the newest `most` fetched.
@@ -128,7 +128,7 @@ impl Ring {
 
     /// The newest event later than `t` of this transaction identity.
     pub fn newest_of(&self, transaction: Identity, t: i64) -> Option<Event> {
-        let mut later = self.events.iter().rev().take_while(|packed| self.base + i64::from(packed.above_base) > t);
+        let mut later = self.events.iter().rev().take_while(|packed| self.time_of(packed) > t);
         later.find(|packed| packed.transaction == transaction.0).map(|packed| self.unpack(packed))
     }
 
@@ -152,7 +152,7 @@ impl Ring {
         if len == 0 || self.time(len - 1) <= t {
             return len;
         }
-        self.events.partition_point(|packed| self.base + i64::from(packed.above_base) <= t)
+        self.events.partition_point(|packed| self.time_of(packed) <= t)
     }
 
     /// Removes and returns the oldest event.
@@ -203,6 +203,10 @@ impl Ring {
         }
     }
 
+    fn time_of(&self, packed: &Packed) -> i64 {
+        self.base + i64::from(packed.above_base)
+    }
+
     fn pack(&self, event: &Event) -> Packed {
         let offset = event.offset as u64;
         Packed {
@@ -219,7 +223,7 @@ impl Ring {
     fn unpack(&self, packed: &Packed) -> Event {
         let [low, middle, high] = packed.offset;
         Event {
-            t: self.base + i64::from(packed.above_base),
+            t: self.time_of(packed),
             offset: i64::from(low) | i64::from(middle) << 16 | i64::from(high) << 32,
             ids: Identities {
                 transaction: Identity(packed.transaction),
@@ -342,12 +346,7 @@ mod tests {
 
     #[test]
     fn a_ring_gives_its_room_back_when_a_busy_phone_falls_quiet() {
-        let ids = Identities {
-            transaction: Identity(1),
-            counterparty: Identity::ABSENT,
-            device: Identity::ABSENT,
-            place: Identity::ABSENT,
-        };
+        let ids = Identities { transaction: Identity(1), ..Identities::ABSENT };
         let money = Money::new(AmountMinor(1), Currency::KES, false);
         let mut ring = Ring::default();
         (0..20_000).for_each(|t| _ = ring.insert(&Event { t, offset: t, ids, money }));

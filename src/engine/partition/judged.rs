@@ -3,7 +3,7 @@
 use crate::domain::{
     features::{FEATURES, Row},
     flags::Flags,
-    identity::{Identities, Identity, Subject},
+    identity::{Identities, Subject},
     invalid::Invalid,
     place::GeoPoint,
     time::EventTimeMs,
@@ -50,17 +50,7 @@ pub(super) struct Met {
 
 impl Met {
     /// Whom a record meets that is no transaction.
-    pub(super) const NOBODY: Self = Self {
-        ids: Identities {
-            transaction: Identity::ABSENT,
-            counterparty: Identity::ABSENT,
-            device: Identity::ABSENT,
-            place: Identity::ABSENT,
-        },
-        geo: None,
-        subject: Subject::NOBODY,
-        hint: None,
-    };
+    pub(super) const NOBODY: Self = Self { ids: Identities::ABSENT, geo: None, subject: Subject::NOBODY, hint: None };
 }
 
 /// What a transaction is to its windows.
